@@ -1,0 +1,1 @@
+"""Core: values, policies, evaluation. Pure and synchronous: no I/O, no clock."""

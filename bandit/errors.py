@@ -1,0 +1,51 @@
+"""Every deliberate error of Pointsman descends from one root.
+
+::
+
+    PointsmanError
+    ├── BanditError
+    │   ├── NoEligibleArmError      nothing may answer this query
+    │   ├── BadInteractionError     not a lesson: a number is not finite or out of range
+    │   └── BadSnapshotError        bytes that are not a saved policy of this kind
+    ├── FeatureError                (features/errors.py)
+    ├── FeedbackError               (feedback/errors.py)
+    ├── ServingError                (serving/errors.py)
+    └── SimulatorError              (simulator/errors.py)
+
+An error takes the facts and builds its own message; only ``serving/api/errors.py`` knows HTTP.
+"""
+
+
+class PointsmanError(Exception):
+    """Root of every error that Pointsman raises on purpose."""
+
+
+class BanditError(PointsmanError):
+    """Something a policy was asked to do and cannot."""
+
+
+class NoEligibleArmError(BanditError):
+    """A prediction was asked for and no arm is left to choose from."""
+
+    def __init__(self, why: str = "") -> None:
+        super().__init__("no arm is eligible for this query" + (f": {why}" if why else ""))
+        self.why = why
+
+
+class BadInteractionError(BanditError):
+    """An interaction that must not be learned, with the field that is wrong."""
+
+    def __init__(self, field: str, value: object) -> None:
+        super().__init__(
+            f"{field} = {value!r} cannot be learned: want a finite number in its range"
+        )
+        self.field = field
+        self.value = value
+
+
+class BadSnapshotError(BanditError):
+    """Bytes that cannot be restored into this policy, and why."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"not a usable snapshot: {why}")
+        self.why = why

@@ -1,0 +1,1 @@
+"""The policies: each maps a context and the eligible arms to a pmf, and learns."""

@@ -1,0 +1,106 @@
+"""What an answer is worth: scenarios, and the reward that combines quality, cost and latency."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from bandit.errors import BanditError
+
+
+class BadScenarioError(BanditError):
+    """A scenario whose numbers do not make a reward."""
+
+    def __init__(self, name: str, field: str, value: object, want: str) -> None:
+        super().__init__(f"scenario {name!r}: {field} = {value!r}; want {want}")
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Named weights of quality, cost and latency, with a minimal expectation score (MES).
+
+    Attributes
+    ----------
+    w_quality, w_cost, w_latency
+        At least 0; they sum to 1.
+    mes
+        In (0, 1], or None. Quality at or above it counts as full: nobody pays for quality beyond
+        need (satisficing; after Tsinghua and Goertek, "ECVL-ROUTER", 2025, arXiv 2510.27256).
+    cost_ceiling_usd, latency_ceiling_s
+        Cost or latency at which its term reaches 0; more than that is no worse.
+
+    Examples
+    --------
+    >>> s = Scenario("balanced", 0.5, 0.25, 0.25, cost_ceiling_usd=0.01, latency_ceiling_s=10.0)
+    >>> s.reward(quality=0.8, cost_usd=0.005, latency_s=5.0)
+    0.65
+    """
+
+    name: str
+    w_quality: float
+    w_cost: float
+    w_latency: float
+    mes: float | None = None
+    cost_ceiling_usd: float = 0.02
+    latency_ceiling_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name in ("w_quality", "w_cost", "w_latency"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and 0.0 <= value <= 1.0):
+                raise BadScenarioError(self.name, name, value, "a number in [0, 1]")
+        total = self.w_quality + self.w_cost + self.w_latency
+        if abs(total - 1.0) > 1e-6:
+            raise BadScenarioError(
+                self.name,
+                "w_quality + w_cost + w_latency",
+                round(total, 6),
+                "weights that sum to 1",
+            )
+        if self.mes is not None and not 0.0 < self.mes <= 1.0:
+            raise BadScenarioError(self.name, "mes", self.mes, "a number in (0, 1], or none")
+        for name in ("cost_ceiling_usd", "latency_ceiling_s"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0.0):
+                raise BadScenarioError(self.name, name, value, "a number above 0")
+
+    def quality_term(self, quality: float) -> float:
+        """Quality in [0, 1] after satisficing: ``min(1, quality / mes)``."""
+        return quality if self.mes is None else min(1.0, quality / self.mes)
+
+    def cost_term(self, cost_usd: float) -> float:
+        """1 when free, 0 at the ceiling and above."""
+        return 1.0 - min(1.0, max(0.0, cost_usd) / self.cost_ceiling_usd)
+
+    def latency_term(self, latency_s: float) -> float:
+        """1 when instant, 0 at the ceiling and above."""
+        return 1.0 - min(1.0, max(0.0, latency_s) / self.latency_ceiling_s)
+
+    def reward(
+        self, *, quality: float | None, cost_usd: float | None, latency_s: float | None
+    ) -> float | None:
+        """The reward in [0, 1], or None while a term with a positive weight is unknown."""
+        total = 0.0
+        for weight, term, value in (
+            (self.w_quality, self.quality_term, quality),
+            (self.w_cost, self.cost_term, cost_usd),
+            (self.w_latency, self.latency_term, latency_s),
+        ):
+            if weight == 0.0:
+                continue
+            if value is None:
+                return None
+            total += weight * term(value)
+        return min(1.0, max(0.0, total))
+
+
+PRESETS: Mapping[str, Scenario] = MappingProxyType(
+    {
+        "quality": Scenario("quality", 0.9, 0.05, 0.05),
+        "speed": Scenario("speed", 0.5, 0.1, 0.4),
+        "economy": Scenario("economy", 0.5, 0.4, 0.1),
+        "balanced": Scenario("balanced", 0.7, 0.2, 0.1),
+    }
+)
+"""The scenarios that every installation has."""

@@ -1,0 +1,176 @@
+"""The port to the decision log; `feedback.sql` and `feedback.memory` implement it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Protocol, TypeAlias
+
+from bandit.primitives import Decision
+from feedback.outcome import Feedback, Outcome
+
+EventKind: TypeAlias = Literal["outcome", "feedback", "default"]
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedDecision:
+    """A decision with what only the log knows of it.
+
+    Attributes
+    ----------
+    kind
+        ``chat`` when we answer, ``route`` when the caller runs the model.
+    key_id
+        Public part of the API key that asked; decisions of others are invisible to a key.
+    query_hash
+        SHA-256 of the query's text; the text itself is ``prompt``, kept only if told to.
+    """
+
+    decision: Decision
+    kind: Literal["chat", "route"] = "chat"
+    key_id: str = ""
+    query_hash: str = ""
+    prompt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackReceipt:
+    """What became of one piece of feedback. ``reason`` is None when ``will_apply``.
+
+    Reasons: ``late`` (after the reward window), ``forced`` (the arm was imposed), ``duplicate``
+    (same value as before), ``unlearnable`` (features were missing), ``comment`` (no number).
+    """
+
+    feedback_id: str
+    decision_id: str
+    will_apply: bool
+    reason: str | None = None
+    position: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogEvent:
+    """One thing that happened, at its position in the log, with all that is known of its decision.
+
+    ``outcome`` is None or happened at ``outcome_position``; ``feedback`` holds every row of the
+    decision (not only the latest), each with its position, oldest first.
+    """
+
+    position: int
+    kind: EventKind
+    logged: LoggedDecision
+    outcome: Outcome | None
+    outcome_position: int | None
+    feedback: tuple[tuple[int, Feedback], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Saved weights plus manifest, as stored.
+
+    Attributes
+    ----------
+    version
+        Name of the snapshot, unique, such as ``"composed-12"``.
+    position
+        Log position up to which its policy has learned.
+    manifest
+        ``sha256`` of ``blob``, ``policy``, ``vw_version``, ``arguments``, ``schema_version``,
+        ``n_interactions``, ``canaries`` (contexts' predictions), ...
+    """
+
+    version: str
+    position: int
+    manifest: Mapping[str, Any]
+    blob: bytes
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRecord:
+    """All that the log holds of one decision, for explaining it."""
+
+    logged: LoggedDecision
+    outcome: Outcome | None = None
+    feedback: Sequence[Feedback] = field(default_factory=tuple)
+
+
+class DecisionLog(Protocol):
+    """Append-only log of decisions, outcomes and feedback. One call is one transaction.
+
+    Positions are handed out in commit order: whoever has read up to ``p`` never finds a new event
+    at or below ``p`` later.
+    """
+
+    async def add_decisions(self, decisions: Sequence[LoggedDecision]) -> None:
+        """Store decisions; durable on return."""
+
+    async def add_outcome(self, outcome: Outcome, *, key_id: str | None = None) -> bool:
+        """Store an outcome; False if the very same one was there already.
+
+        Raises
+        ------
+        UnknownDecisionError, OutcomeConflictError
+        """
+
+    async def add_feedback(
+        self,
+        feedback: Sequence[Feedback],
+        *,
+        key_id: str | None = None,
+        idempotency: tuple[str, str] | None = None,
+    ) -> list[FeedbackReceipt]:
+        """Store feedback; durable on return. All or nothing.
+
+        Parameters
+        ----------
+        key_id
+            Who speaks; None may speak about every decision.
+        idempotency
+            (key, SHA-256 of the body): a repeat returns the first call's receipts.
+
+        Raises
+        ------
+        UnknownDecisionError, IdempotencyConflictError, LogUnavailableError
+        """
+
+    async def get(self, decision_id: str, *, key_id: str | None = None) -> DecisionRecord:
+        """Everything about one decision.
+
+        Raises
+        ------
+        UnknownDecisionError
+        """
+
+    async def read(self, after: int, limit: int, *, until: int | None = None) -> Sequence[LogEvent]:
+        """Events with ``after < position <= until``, in order."""
+
+    async def close_windows(self, before: datetime, limit: int) -> int:
+        """Add a ``default`` event to decisions made before ``before`` that have an outcome, no
+        feedback and no default yet; returns how many."""
+
+    async def last_position(self) -> int:
+        """Position of the newest event; 0 when there is none."""
+
+    async def publish(self, snapshot: Snapshot, *, epoch: int) -> None:
+        """Store a snapshot and the learner's position in one transaction.
+
+        Raises
+        ------
+        FencedError
+            If a later epoch has begun.
+        """
+
+    async def latest_snapshot(self) -> Snapshot | None:
+        """The newest published snapshot."""
+
+    async def latest_version(self) -> str | None:
+        """Its version only; cheap."""
+
+    async def get_snapshot(self, version: str) -> Snapshot | None:
+        """One published snapshot."""
+
+    async def snapshots_before(self, position: int, limit: int) -> Sequence[Snapshot]:
+        """Published snapshots whose position is below ``position``, newest first."""
+
+    async def aclose(self) -> None:
+        """Give back connections."""

@@ -1,0 +1,1 @@
+"""The shell: HTTP, settings, wiring, backends, and the learner's loop."""

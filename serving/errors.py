@@ -1,0 +1,112 @@
+"""Errors of the serving layer.
+
+::
+
+    PointsmanError
+    └── ServingError
+        ├── SettingsError           a setting that cannot be used, where, and the nearest valid name
+        ├── BadRequestError         a request that no arm could answer
+        ├── ModelNotFoundError      a model name that is not configured
+        ├── UnauthorizedError       no key, or an unknown one
+        ├── ForbiddenError          a key without the scope
+        ├── TooLargeError           a body over the limit
+        └── BackendError            the arm did not answer
+            ├── BackendUnavailableError   down, refused, crashed, unreachable
+            ├── BackendTimeoutError       too slow
+            ├── BackendOverloadedError    queue full or rate limited; try later
+            ├── BackendRejectedError      it refused the request itself (4xx), passed on as it came
+            └── BackendProtocolError      it answered with something that is not an answer
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bandit.errors import PointsmanError
+
+
+class ServingError(PointsmanError):
+    """Something about serving a request."""
+
+
+class SettingsError(ServingError):
+    """A setting that cannot be used."""
+
+    def __init__(self, where: str, why: str, remedy: str = "") -> None:
+        super().__init__(f"{where}: {why}" + (f". {remedy}" if remedy else ""))
+        self.where = where
+
+
+class BadRequestError(ServingError):
+    """The request is malformed; ``param`` names the field."""
+
+    def __init__(self, message: str, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+        self.code = code
+
+
+class ModelNotFoundError(ServingError):
+    """The model is not one that this server has."""
+
+    def __init__(self, model: str, known: tuple[str, ...]) -> None:
+        super().__init__(f"model {model[:80]!r} does not exist; known: {', '.join(known)}")
+        self.model = model
+
+
+class UnauthorizedError(ServingError):
+    """No API key, or one that is not known."""
+
+    def __init__(self) -> None:
+        super().__init__("missing or invalid API key; send 'Authorization: Bearer <key>'")
+
+
+class ForbiddenError(ServingError):
+    """A key that lacks the scope."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"this API key lacks the scope {scope!r}")
+        self.scope = scope
+
+
+class TooLargeError(ServingError):
+    """A body over the limit."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"the request body is larger than {limit_bytes} bytes")
+
+
+class BackendError(ServingError):
+    """An arm did not answer."""
+
+    def __init__(self, arm: str, why: str) -> None:
+        super().__init__(f"{arm}: {why}")
+        self.arm = arm
+
+
+class BackendUnavailableError(BackendError):
+    """Down, refused, crashed or unreachable."""
+
+
+class BackendTimeoutError(BackendError):
+    """It took longer than it may."""
+
+
+class BackendOverloadedError(BackendError):
+    """Its queue is full or it is rate limited."""
+
+    def __init__(self, arm: str, why: str, retry_after_s: float) -> None:
+        super().__init__(arm, why)
+        self.retry_after_s = retry_after_s
+
+
+class BackendRejectedError(BackendError):
+    """It refused the request itself; ``body`` is its own error object."""
+
+    def __init__(self, arm: str, status: int, body: Mapping[str, Any]) -> None:
+        super().__init__(arm, f"refused the request with status {status}")
+        self.status = status
+        self.body = body
+
+
+class BackendProtocolError(BackendError):
+    """It answered with something that is not an answer."""

@@ -1,0 +1,1 @@
+"""Replays traffic through the real service parts on a virtual clock."""
