@@ -1,0 +1,213 @@
+"""API keys: made once, kept as a hash, revoked within a second."""
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+from serving.errors import ForbiddenError, SettingsError, UnauthorizedError
+
+Scope: TypeAlias = Literal["inference", "feedback", "admin"]
+SCOPES: tuple[str, ...] = get_args(Scope)
+PREFIX = "sk-pm-"
+_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is asking.
+
+    Attributes
+    ----------
+    key_id
+        The 12 public characters of the key; empty on an open server.
+    scopes
+        What the key may do; ``admin`` includes the others.
+    """
+
+    key_id: str
+    scopes: frozenset[str]
+
+    @property
+    def speaks_for(self) -> str | None:
+        """The key whose decisions are visible; None is "all of them" (``admin``)."""
+        return None if "admin" in self.scopes else self.key_id
+
+    def require(self, scope: str) -> None:
+        """Nothing, if the scope is there.
+
+        Raises
+        ------
+        ForbiddenError
+            If it is not.
+        """
+        if scope not in self.scopes and "admin" not in self.scopes:
+            raise ForbiddenError(scope)
+
+
+EVERYONE = Principal("", frozenset(SCOPES))
+"""Whoever reaches an open server: one on loopback for which no key was ever made."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """A key as stored; the secret itself is nowhere.
+
+    Attributes
+    ----------
+    key_id, name
+        The public part, and what a person calls it.
+    digest
+        HMAC-SHA256 of the whole key under ``salt``, both in hexadecimal. The secret has 240 random
+        bits, so a slow password hash would add nothing but delay.
+    """
+
+    key_id: str
+    name: str
+    scopes: tuple[str, ...]
+    salt: str
+    digest: str
+    created_at: str
+    revoked_at: str | None = None
+
+
+def _digest(token: str, salt: str) -> str:
+    return hmac.new(bytes.fromhex(salt), token.encode(), hashlib.sha256).hexdigest()
+
+
+def _letters(n: int) -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(n))
+
+
+class KeyRing:
+    """The keys in a file, read again whenever the file changes.
+
+    Parameters
+    ----------
+    path
+        The file; it need not exist.
+    required
+        Whether a key is needed even while there is none. Once a key was seen, it stays so: deleting
+        the file locks a server, it never opens one.
+    """
+
+    def __init__(self, path: Path, *, required: bool = False) -> None:
+        self._path = path
+        self._required = required
+        self._stamp: tuple[int, int, int] | None = None
+        self._records: Mapping[str, KeyRecord] = {}
+
+    def authenticate(self, token: str | None) -> Principal:
+        """Who the bearer of ``token`` is.
+
+        Raises
+        ------
+        UnauthorizedError
+            If a key is needed and ``token`` is not a valid one.
+        """
+        self._refresh()
+        if not self._required:
+            return EVERYONE
+        record = self._records.get(_public_part(token or ""))
+        # The comparison is made for unknown keys too, so that time tells nothing about which exist.
+        expected = record.digest if record else "0" * 64
+        given = _digest(token or "", record.salt if record else "00")
+        if not hmac.compare_digest(expected, given) or record is None or record.revoked_at:
+            raise UnauthorizedError
+        return Principal(record.key_id, frozenset(record.scopes))
+
+    @property
+    def open(self) -> bool:
+        """Whether requests need no key."""
+        self._refresh()
+        return not self._required
+
+    def list(self) -> Sequence[KeyRecord]:
+        """Every key ever made, oldest first."""
+        self._refresh()
+        return sorted(self._records.values(), key=lambda record: record.created_at)
+
+    def create(
+        self, scopes: Sequence[str], *, name: str, now: Callable[[], datetime]
+    ) -> tuple[str, KeyRecord]:
+        """A new key in clear, for the only time, and its record.
+
+        Raises
+        ------
+        SettingsError
+            If a scope is unknown or none is given.
+        """
+        unknown = [scope for scope in scopes if scope not in SCOPES]
+        if unknown or not scopes:
+            given = ", ".join(map(repr, unknown)) or "nothing"
+            raise SettingsError("--scope", f"{given}; want one or more of {', '.join(SCOPES)}")
+        key_id, salt = _letters(12), secrets.token_hex(16)
+        token = f"{PREFIX}{key_id}-{_letters(48)}"
+        made = tuple(scope for scope in SCOPES if scope in scopes)
+        created_at = now().isoformat()
+        record = KeyRecord(key_id, name, made, salt, _digest(token, salt), created_at)
+        self._refresh()
+        self._write({**self._records, key_id: record})
+        return token, record
+
+    def revoke(self, key_id: str, *, now: Callable[[], datetime]) -> KeyRecord:
+        """The record, revoked; servers notice with their next request.
+
+        Raises
+        ------
+        SettingsError
+            If there is no such key.
+        """
+        self._refresh()
+        if key_id not in self._records:
+            raise SettingsError("key", f"no key {key_id[:40]!r}", "see 'pointsman keys list'")
+        record = self._records[key_id]
+        if record.revoked_at is None:
+            record = replace(record, revoked_at=now().isoformat())
+            self._write({**self._records, key_id: record})
+        return record
+
+    def _refresh(self) -> None:
+        stamp = _stamp(self._path)
+        if stamp == self._stamp:
+            return
+        self._records = _read(self._path) if stamp else {}
+        self._stamp = stamp
+        self._required = self._required or bool(self._records)
+
+    def _write(self, records: Mapping[str, KeyRecord]) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        rows = [asdict(record) for record in records.values()]
+        scratch = self._path.with_suffix(".tmp")
+        with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump({"keys": rows}, file, indent=2)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(self._path)
+
+
+def _public_part(token: str) -> str:
+    return token.removeprefix(PREFIX).partition("-")[0] if token.startswith(PREFIX) else ""
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _read(path: Path) -> dict[str, KeyRecord]:
+    try:
+        rows = json.loads(path.read_text())["keys"]
+        records = [KeyRecord(**{**row, "scopes": tuple(row["scopes"])}) for row in rows]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SettingsError(str(path), f"not a readable key file ({error})") from error
+    return {record.key_id: record for record in records}
