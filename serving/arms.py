@@ -1,0 +1,87 @@
+"""The configured arms, and what is measured of them while they answer."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bandit.primitives import Arm, Tier
+from serving.backends.base import Load
+from serving.pricing import Price
+
+_SMOOTHING = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class ArmSpec:
+    """An arm as configured.
+
+    Attributes
+    ----------
+    capabilities
+        What it honours: ``tools``, ``images``, ``json_schema``, ``json_object``, ``logprobs``,
+        ``n``, ...; ``*`` stands for everything, as behind a gateway that passes fields on.
+    context_tokens
+        Most tokens of query and answer together; None where it is not known.
+    digest
+        Fingerprint of the model.
+    """
+
+    arm_id: str
+    tier: Tier
+    model: str
+    price: Price = field(default_factory=Price)
+    capabilities: frozenset[str] = frozenset()
+    context_tokens: int | None = None
+    digest: str = ""
+
+
+class LatencyBoard:
+    """Recent latency of every arm: an exponential mean on the log scale, so outliers fade soon.
+
+    Examples
+    --------
+    >>> board = LatencyBoard()
+    >>> board.record("edge", 2.0)
+    >>> board.recent_s("edge")
+    2.0
+    """
+
+    def __init__(self, *, smoothing: float = _SMOOTHING) -> None:
+        self._smoothing = smoothing
+        self._log_s: dict[str, float] = {}
+
+    def record(self, arm_id: str, latency_s: float) -> None:
+        """Take in the latency of one full answer, in seconds."""
+        seen = math.log(max(latency_s, 1e-4))
+        last = self._log_s.get(arm_id, seen)
+        self._log_s[arm_id] = last + self._smoothing * (seen - last)
+
+    def recent_s(self, arm_id: str) -> float | None:
+        """Recent latency in seconds; None before the first answer."""
+        logged = self._log_s.get(arm_id)
+        return None if logged is None else round(math.exp(logged), 6)
+
+
+def live_arms(
+    specs: Sequence[ArmSpec], loads: Mapping[str, Load], board: LatencyBoard
+) -> tuple[Arm, ...]:
+    """The arms as they are now: configuration, recent latency and predicted wait."""
+    return tuple(_live(spec, loads[spec.arm_id].wait_s, board) for spec in specs)
+
+
+def _live(spec: ArmSpec, wait_s: float, board: LatencyBoard) -> Arm:
+    features = {"queue_s": wait_s}
+    latency_s = board.recent_s(spec.arm_id)
+    if latency_s is not None:
+        features["latency_s"] = latency_s
+    return Arm(
+        spec.arm_id,
+        spec.tier,
+        spec.model,
+        spec.price.price_in,
+        spec.price.price_out,
+        spec.capabilities,
+        spec.context_tokens,
+        spec.digest,
+        features,
+    )
