@@ -1,0 +1,225 @@
+"""The sections of the settings: names, defaults, ranges and units."""
+
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from bandit.errors import BanditError
+from bandit.primitives import Tier
+from bandit.utility import Scenario
+
+Seconds: TypeAlias = Annotated[float, Field(gt=0, le=30 * 86_400, allow_inf_nan=False)]
+Unit: TypeAlias = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Price: TypeAlias = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Name: TypeAlias = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,31}$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class ServerSettings(_Section):
+    """The HTTP port and its limits."""
+
+    host: str = Field(
+        default="127.0.0.1", description="address to listen on; beyond loopback needs keys"
+    )
+    port: int = Field(
+        default=8080, ge=0, le=65_535, description="TCP port; 0 lets the system choose"
+    )
+    max_body_bytes: int = Field(
+        default=4 * 1024 * 1024, ge=1024, le=1 << 30, description="largest request body, in bytes"
+    )
+    drain_s: Seconds = Field(
+        default=20.0, description="time that answers get to finish at a stop, seconds"
+    )
+    max_connections: int = Field(
+        default=1024, ge=1, le=100_000, description="requests in flight; more get 503 at once"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least severe log line that is written"
+    )
+    log_format: Literal["json", "console"] = Field(
+        default="json", description="shape of a log line"
+    )
+
+
+class DatabaseSettings(_Section):
+    """Where decisions, feedback and snapshots are kept."""
+
+    dsn: SecretStr | None = Field(
+        default=None,
+        description="Postgres URL; none starts an embedded Postgres in the data folder",
+    )
+    data_dir: Path = Field(
+        default=Path(".pointsman"), description="folder of everything kept on disk"
+    )
+    pool_size: int = Field(
+        default=5, ge=1, le=100, description="most connections to Postgres a process"
+    )
+    statement_timeout_s: Seconds = Field(
+        default=5.0, description="time that one statement may take, seconds"
+    )
+    write_timeout_s: Seconds = Field(
+        default=2.0,
+        description="longest wait for a decision's row before an answer leaves unlogged",
+    )
+
+
+class ArmSettings(_Section):
+    """One of the choices and the model behind it."""
+
+    id: Name = Field(description="name, as logged and as clients may ask for it")
+    tier: Tier = Field(description="edge (runs here) or cloud (an HTTP API)")
+    backend: Literal["llama_cpp", "openai", "stand_in"] = Field(description="what answers")
+    model: str = Field(
+        default="", max_length=200, description="model name, sent to the API and reported"
+    )
+    model_path: Path | None = Field(
+        default=None,
+        description="GGUF file of a llama_cpp arm; none takes the bundled SmolLM2-135M",
+    )
+    base_url: str | None = Field(
+        default=None, description="OpenAI-compatible URL, ending in /v1 as a rule"
+    )
+    api_key: SecretStr | None = Field(default=None, description="bearer token for base_url")
+    price_in: Price | None = Field(default=None, description="US dollars per million prompt tokens")
+    price_out: Price | None = Field(
+        default=None, description="US dollars per million completion tokens"
+    )
+    price_provider: str | None = Field(
+        default=None, description="provider to look the price up under, such as 'openai'"
+    )
+    capabilities: frozenset[str] | None = Field(
+        default=None, description="what a query may ask of it; none takes the backend's own list"
+    )
+    context_tokens: int | None = Field(
+        default=None, ge=128, description="query and answer together, in tokens; none is unknown"
+    )
+    threads: int = Field(default=1, ge=1, le=256, description="threads of a llama_cpp arm")
+    queue_limit: int = Field(
+        default=16, ge=0, le=10_000, description="queries that may wait for this arm"
+    )
+    connect_timeout_s: Seconds = Field(default=5.0, description="to open a connection, seconds")
+    first_token_timeout_s: Seconds = Field(
+        default=30.0, description="until the first token, seconds"
+    )
+    total_timeout_s: Seconds = Field(default=300.0, description="for a whole answer, seconds")
+
+    @model_validator(mode="after")
+    def _complete(self) -> "ArmSettings":
+        if self.id == "auto":
+            raise ValueError("'auto' is what clients call the router; name the arm otherwise")
+        if self.backend == "openai" and not (self.base_url and self.model):
+            raise ValueError("an openai arm needs base_url and model")
+        if self.base_url is not None and not self.base_url.startswith(("http://", "https://")):
+            raise ValueError("base_url must start with http:// or https://")
+        return self
+
+
+class CloudSettings(_Section):
+    """Short way to the arm named ``cloud``: what is set here replaces what that arm has."""
+
+    base_url: str | None = Field(default=None, description="OpenAI-compatible URL")
+    api_key: SecretStr | None = Field(default=None, description="bearer token for it")
+    model: str | None = Field(default=None, max_length=200, description="model name to ask it for")
+    price_in: Price | None = Field(default=None, description="US dollars per million prompt tokens")
+    price_out: Price | None = Field(
+        default=None, description="US dollars per million completion tokens"
+    )
+    price_provider: str | None = Field(
+        default=None, description="provider to look the price up under"
+    )
+
+
+class ScenarioSettings(_Section):
+    """Weights of quality, cost and latency; they sum to 1."""
+
+    w_quality: Unit = Field(description="weight of judged quality")
+    w_cost: Unit = Field(description="weight of cost")
+    w_latency: Unit = Field(description="weight of latency")
+    mes: float | None = Field(
+        default=None, gt=0, le=1, description="quality that is enough; none: more is always better"
+    )
+    cost_ceiling_usd: float = Field(
+        default=0.02,
+        gt=0,
+        allow_inf_nan=False,
+        description="US dollars where the cost term reaches 0",
+    )
+    latency_ceiling_s: Seconds = Field(
+        default=30.0, description="seconds at which the latency term is 0"
+    )
+
+    @model_validator(mode="after")
+    def _sums(self) -> "ScenarioSettings":
+        try:
+            self.scenario("this one")
+        except BanditError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def scenario(self, name: str) -> Scenario:
+        """The core's value."""
+        return Scenario(name, **self.model_dump())
+
+
+class PolicySettings(_Section):
+    """How arms are chosen."""
+
+    name: Literal["composed", "direct"] = Field(
+        default="composed", description="learn quality, cost and latency apart, or their sum"
+    )
+    gamma: float = Field(
+        default=20.0,
+        gt=0,
+        le=1e6,
+        description="exploitation against exploration; higher explores less",
+    )
+    floor: float = Field(
+        default=0.02, ge=0.001, le=0.5, description="least probability of an eligible arm"
+    )
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="seed of the policy's weights")
+    draw_seed: int | None = Field(
+        default=None, ge=0, description="seed of the draws, for repeating a run; none draws afresh"
+    )
+
+
+class FeatureSettings(_Section):
+    """What is known of a query before choosing."""
+
+    max_tokens: int = Field(
+        default=256, ge=16, le=512, description="tokens of a query that are embedded"
+    )
+    threads: int = Field(default=1, ge=1, le=64, description="threads of the embedding model")
+
+
+class LearnerSettings(_Section):
+    """The one that learns from the log."""
+
+    enabled: bool = Field(
+        default=True, description="learn in this process; off where 'pointsman learn' runs"
+    )
+    poll_s: Seconds = Field(default=0.25, description="time between looks at the log, seconds")
+    publish_s: Seconds = Field(default=0.5, description="least time between two snapshots, seconds")
+    batch: int = Field(default=500, ge=1, le=100_000, description="events read at once")
+
+
+class FeedbackSettings(_Section):
+    """How judgements become quality."""
+
+    reward_window_s: Annotated[float, Field(gt=0, le=3650 * 86_400, allow_inf_nan=False)] = Field(
+        default=7 * 86_400.0,
+        description="feedback later than this is kept and not learned, seconds",
+    )
+    default_quality: Unit | None = Field(
+        default=None, description="quality of an answer that nobody judged; none: not learned"
+    )
+
+
+class PrivacySettings(_Section):
+    """What of people's text is kept."""
+
+    store_prompts: bool = Field(default=False, description="keep the text of queries in the log")
+    store_answers: bool = Field(default=False, description="keep the text of answers in the log")
