@@ -35,7 +35,7 @@ class ServerSettings(_Section):
         default=20.0, description="time that answers get to finish at a stop, seconds"
     )
     max_connections: int = Field(
-        default=1024, ge=1, le=100_000, description="requests in flight; more get 503 at once"
+        default=1024, ge=1, le=100_000, description="requests in flight; more get 429 at once"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least severe log line that is written"
