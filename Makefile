@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # On a machine with a GPU this may be another build of the same release.
 TORCH ?= torch==2.13.0
 LLAMA := llama-cpp-python==0.3.36
-SETUPTOOLS := setuptools==82.0.1
+SETUPTOOLS := setuptools==84.2.1
 
 .PHONY: help serve test check fix setup setup-dev clean lock
 .ONESHELL:

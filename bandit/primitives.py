@@ -72,9 +72,12 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a policy expects of one arm: quality in [0, 1], cost, latency, and their utility."""
+    """What a policy expects of one arm; None is "does not estimate that".
 
-    quality: float
+    ``utility`` orders the arms; for a composed policy it is the scenario's reward at the estimates.
+    """
+
+    quality: float | None
     cost_usd: float | None
     latency_s: float | None
     utility: float

@@ -1,0 +1,232 @@
+"""The default policy: quality, cost and latency learned apart, utility composed when choosing."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from bandit.errors import BadSnapshotError, NoEligibleArmError
+from bandit.policies.archive import read_archive, write_archive
+from bandit.policies.config import PolicyConfig
+from bandit.policies.exploration import inverse_gap_weighting
+from bandit.policies.inputs import Blocks, Layout, check_interaction
+from bandit.policies.vw import VW_VERSION, Regressor
+from bandit.primitives import Arm, Context, Estimate, FloatVector, Interaction, Prediction
+from bandit.utility import Scenario
+
+_PRIOR_QUALITY = 0.7
+"""What an arm is expected to reach before anything is known."""
+_PRIOR_TOKENS = 400.0
+"""Tokens of an answer before any was seen; sets the scale of the first cost estimates."""
+_PRIOR_LATENCY_S = 2.0
+_FREE_USD = 1e-9
+"""Costs below this count as nothing when their logarithm is taken."""
+
+
+def _token_price(arm: Arm) -> float | None:
+    """US dollars for one prompt and one completion token; None where a price is unknown."""
+    if arm.price_in is None or arm.price_out is None:
+        return None
+    return (arm.price_in + arm.price_out) / 1e6
+
+
+class Magnitude:
+    """A positive quantity per arm (cost, latency), learned as the logarithm of a ratio to a prior.
+
+    The mean of a quantity is not the exponential of its mean logarithm; a running ratio of what was
+    seen to what was predicted mends that (Duan, "Smearing estimate", 1983).
+    """
+
+    def __init__(self, n_features: int) -> None:
+        self.model = Regressor(n_features)
+        self.smear: dict[str, list[float]] = {}
+
+    def predict(self, x: FloatVector, block: int, arm_id: str, prior: float) -> float:
+        """Expected quantity, in the unit of ``prior``."""
+        seen, predicted = self.smear.get(arm_id, (1.0, 1.0))
+        return prior * math.exp(min(9.0, self.model.predict(x, block))) * seen / predicted
+
+    def learn(self, x: FloatVector, block: int, arm_id: str, ratio: float) -> None:
+        """Learn that the quantity was ``ratio`` times its prior."""
+        plain = math.exp(min(9.0, self.model.predict(x, block)))
+        sums = self.smear.setdefault(arm_id, [1.0, 1.0])
+        sums[0], sums[1] = 0.99 * sums[0] + ratio, 0.99 * sums[1] + plain
+        self.model.learn(x, max(-9.0, min(9.0, math.log(max(ratio, _FREE_USD)))), block)
+
+
+class ComposedPolicy:
+    """Regression oracles for quality, cost and latency under inverse-gap weighting.
+
+    Quality is learned in two steps: what is common to all arms (how hard is the query?), then each
+    arm's difference from it. Under bandit feedback every vote teaches the first, so the second has
+    little left to explain. Cost is learned relative to the arm's token price, so that a new price
+    acts on the next query. Nothing about scenarios is learned except the typical size of their
+    gaps, the unit in which ``gamma`` counts.
+
+    Parameters
+    ----------
+    config
+        Schema, gamma and floor.
+    """
+
+    name = "composed"
+
+    def __init__(self, config: PolicyConfig) -> None:
+        self.config = config
+        self.version = "composed-0"
+        self.n_interactions = 0
+        self._layout = Layout(config.schema)
+        self._small = tuple(n for n in config.schema if n not in ("embedding", "cluster"))
+        self._blocks = Blocks()
+        n_small = sum(config.schema[n] for n in self._small)
+        self._common = Regressor(self._layout.n_features, n_blocks=1)
+        self._difference = Regressor(self._layout.n_features)
+        self._cost = Magnitude(n_small)
+        self._latency = Magnitude(n_small)
+        self._spread: dict[str, list[float]] = {}
+
+    # -- choosing -------------------------------------------------------------------------------
+
+    def predict(self, context: Context, arms: Sequence[Arm], scenario: Scenario) -> Prediction:
+        """Probabilities over ``arms``; see `bandit.policy.Policy.predict`."""
+        if not arms:
+            raise NoEligibleArmError
+        x = self._layout.flatten(context)
+        small = self._layout.flatten(context, self._small)
+        common = _PRIOR_QUALITY + self._common.predict(x)
+        estimates = tuple(self._estimate(arm, x, small, common, scenario) for arm in arms)
+        pmf = inverse_gap_weighting(
+            [e.utility for e in estimates],
+            gamma=self.config.gamma / self._typical_gap(scenario.name),
+            floor=self.config.floor,
+        )
+        return Prediction(tuple(arm.arm_id for arm in arms), pmf, self.version, estimates)
+
+    def _estimate(
+        self, arm: Arm, x: FloatVector, small: FloatVector, common: float, scenario: Scenario
+    ) -> Estimate:
+        block = self._blocks.of(arm.arm_id)
+        quality = common + self._difference.predict(x, block)
+        cost = latency = None
+        if scenario.w_cost > 0.0:
+            cost = self._expected_cost(arm, small, block)
+        if scenario.w_latency > 0.0:
+            latency = self._latency.predict(small, block, arm.arm_id, _PRIOR_LATENCY_S)
+            latency += arm.features.get("queue_s", 0.0)
+        # Unclipped quality keeps the order of two arms that are both near the edge of the range.
+        utility = scenario.w_quality * (
+            quality if scenario.mes is None else min(1.0, quality / scenario.mes)
+        )
+        # What an unknown price will cost is unknown, not nothing: count it as the ceiling.
+        ceiling = scenario.cost_ceiling_usd
+        utility += scenario.w_cost * scenario.cost_term(ceiling if cost is None else cost)
+        utility += scenario.w_latency * scenario.latency_term(latency or 0.0)
+        return Estimate(min(1.0, max(0.0, quality)), cost, latency, utility)
+
+    def _expected_cost(self, arm: Arm, small: FloatVector, block: int) -> float | None:
+        price = _token_price(arm)
+        if price == 0.0:
+            return 0.0
+        known = arm.arm_id in self._cost.smear
+        if price is None and not known:
+            return None
+        return self._cost.predict(small, block, arm.arm_id, _PRIOR_TOKENS * (price or 1e-6))
+
+    def _typical_gap(self, scenario: str) -> float:
+        total, weight = self._spread.get(scenario, (0.0, 0.0))
+        # Ten gaps of .05 stand in until real ones are seen.
+        return max(1e-6, (total + 10 * 0.05) / (weight + 10))
+
+    # -- learning -------------------------------------------------------------------------------
+
+    def learn(self, interaction: Interaction) -> None:
+        """Update from one interaction; see `bandit.policy.Policy.learn`."""
+        check_interaction(interaction)
+        decision, reward = interaction.decision, interaction.reward
+        x = self._layout.flatten(decision.context)
+        block = self._blocks.add(decision.arm)
+        if reward.quality is not None:
+            common = self._common.predict(x)
+            target = reward.quality - _PRIOR_QUALITY
+            self._difference.learn(x, target - common, block)
+            self._common.learn(x, target)
+            self._note_gap(decision.scenario.name, decision.prediction)
+        if reward.cost_usd is not None or reward.latency_s is not None:
+            self._learn_magnitudes(interaction, block)
+        self.n_interactions += 1
+
+    def _learn_magnitudes(self, interaction: Interaction, block: int) -> None:
+        decision, reward = interaction.decision, interaction.reward
+        small = self._layout.flatten(decision.context, self._small)
+        arm = decision.chosen
+        if reward.latency_s is not None:
+            own = max(1e-3, reward.latency_s - arm.features.get("queue_s", 0.0))
+            self._latency.learn(small, block, arm.arm_id, own / _PRIOR_LATENCY_S)
+        price = _token_price(arm)
+        if reward.cost_usd is not None and price != 0.0:
+            prior = _PRIOR_TOKENS * (price or 1e-6)
+            self._cost.learn(small, block, arm.arm_id, reward.cost_usd / prior)
+
+    def _note_gap(self, scenario: str, prediction: Prediction) -> None:
+        utilities = [e.utility for e in prediction.estimates]
+        if len(utilities) < 2:
+            return
+        mean = sum(utilities) / len(utilities)
+        gap = sum(abs(u - mean) for u in utilities) * 2 / len(utilities)
+        sums = self._spread.setdefault(scenario, [0.0, 0.0])
+        sums[0], sums[1] = 0.99 * sums[0] + gap, 0.99 * sums[1] + 1.0
+
+    # -- explaining and keeping -----------------------------------------------------------------
+
+    def explain(self, context: Context, arms: Sequence[Arm]) -> Mapping[str, Mapping[str, float]]:
+        """Each feature's share of each arm's predicted quality; they sum to it, less the prior."""
+        x = self._layout.flatten(context)
+        common = self._common.contributions(x)
+        names = self._layout.names()
+        return {
+            arm.arm_id: dict(zip(names, (common + own).tolist(), strict=True))
+            for arm in arms
+            for own in [self._difference.contributions(x, self._blocks.of(arm.arm_id))]
+        }
+
+    def snapshot(self) -> bytes:
+        """All state; restoring it continues exactly from here."""
+        header = {
+            "policy": self.name,
+            "version": self.version,
+            "vw": VW_VERSION,
+            "config": asdict(self.config),
+            "n_interactions": self.n_interactions,
+            "arms": self._blocks.arms,
+            "spread": self._spread,
+            "cost_smear": self._cost.smear,
+            "latency_smear": self._latency.smear,
+        }
+        blobs = {name: model.dump() for name, model in self._models().items()}
+        return write_archive(header, blobs)
+
+    def _models(self) -> dict[str, Regressor]:
+        return {
+            "common": self._common,
+            "difference": self._difference,
+            "cost": self._cost.model,
+            "latency": self._latency.model,
+        }
+
+    def restore(self, blob: bytes) -> None:
+        """Become the saved policy; see `bandit.policy.Policy.restore`."""
+        header, blobs = read_archive(blob)
+        if header["policy"] != self.name:
+            raise BadSnapshotError(f"it holds a {header['policy']!r} policy, not {self.name!r}")
+        if header["config"]["schema"] != dict(self.config.schema):
+            raise BadSnapshotError("its features have another layout")
+        fresh = ComposedPolicy(self.config)
+        for name, model in fresh._models().items():
+            model.load(blobs[name])
+        self._common, self._difference = fresh._common, fresh._difference
+        self._cost, self._latency = fresh._cost, fresh._latency
+        self._blocks = Blocks(header["arms"])
+        self._spread = {k: list(v) for k, v in header["spread"].items()}
+        self._cost.smear = {k: list(v) for k, v in header["cost_smear"].items()}
+        self._latency.smear = {k: list(v) for k, v in header["latency_smear"].items()}
+        self.version = header["version"]
+        self.n_interactions = header["n_interactions"]

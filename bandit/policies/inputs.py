@@ -1,0 +1,87 @@
+"""What every learning policy does with its input: lay it flat, refuse what would poison."""
+
+import math
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from bandit.errors import BadInteractionError, BadSnapshotError
+from bandit.policies.vw import MAX_ARMS
+from bandit.primitives import Context, FloatVector, Interaction
+
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "quality": (0.0, 1.0),
+    "cost_usd": (0.0, 1e6),
+    "latency_s": (0.0, 1e7),
+    "value": (0.0, 1.0),
+}
+
+
+def check_interaction(interaction: Interaction) -> None:
+    """Raise `BadInteractionError` unless every number is finite and in its range."""
+    for name, (low, high) in _RANGES.items():
+        value = getattr(interaction.reward, name)
+        if value is not None and not (math.isfinite(value) and low <= value <= high):
+            raise BadInteractionError(name, value)
+    p = interaction.decision.propensity
+    if not (math.isfinite(p) and 0.0 < p <= 1.0):
+        raise BadInteractionError("propensity", p)
+
+
+class Layout:
+    """Lays the vectors of a context end to end, in the order of the schema.
+
+    Parameters
+    ----------
+    schema
+        Namespace to length.
+    """
+
+    def __init__(self, schema: Mapping[str, int]) -> None:
+        self.schema = dict(schema)
+        self.n_features = sum(self.schema.values())
+
+    def names(self) -> list[str]:
+        """``namespace[i]`` of every feature, in order."""
+        return [f"{name}[{i}]" for name, n in self.schema.items() for i in range(n)]
+
+    def flatten(self, context: Context, only: Iterable[str] | None = None) -> FloatVector:
+        """The context as one vector of shape (n_features,).
+
+        Raises
+        ------
+        BadInteractionError
+            If the context has another layout, or a value that is not finite.
+        """
+        names = self.schema if only is None else only
+        parts = [context.namespaces[name] for name in names if name in context.namespaces]
+        x = np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)
+        want = self.n_features if only is None else sum(self.schema[n] for n in names)
+        if len(x) != want:
+            raise BadInteractionError("context", f"{len(x)} values instead of {want}")
+        # The sum of finite float32 values of order 1 is finite; one NaN or infinity is not.
+        if not math.isfinite(float(x.sum())):
+            raise BadInteractionError("context", "a value that is not finite")
+        return x
+
+
+class Blocks:
+    """Gives every arm a block of weights, in the order in which arms are first seen.
+
+    Looking up an unknown arm does not change anything: it reads the block that it will get.
+    """
+
+    def __init__(self, arms: Iterable[str] = ()) -> None:
+        self.arms = list(arms)
+
+    def of(self, arm_id: str) -> int:
+        """The arm's block, or the next free one."""
+        return self.arms.index(arm_id) if arm_id in self.arms else len(self.arms)
+
+    def add(self, arm_id: str) -> int:
+        """The arm's block, which is its own from now on."""
+        if arm_id not in self.arms:
+            if len(self.arms) >= MAX_ARMS - 1:
+                raise BadSnapshotError(f"more than {MAX_ARMS - 1} arms were seen")
+            self.arms.append(arm_id)
+        return self.arms.index(arm_id)

@@ -1,0 +1,155 @@
+"""Vowpal Wabbit behind two small classes; nothing else in the project imports it.
+
+Features reach VW as integers and floats through numpy, never as text: a newline in a string would
+add an arm, a ``|`` a namespace. Every number is checked before it gets here, because one infinite
+label ruins a VW model for good.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import vowpal_wabbit_next as vw
+from numpy.typing import NDArray
+
+from bandit.errors import BadSnapshotError
+from bandit.primitives import FloatVector
+
+VW_VERSION: str = vw.VW_VERSION
+MAX_ARMS = 128
+"""Arms that one model can tell apart."""
+
+
+def _bits(n_weights: int) -> int:
+    return max(10, (n_weights - 1).bit_length())
+
+
+class Regressor:
+    """Squared-loss linear regression, one block of weights per arm.
+
+    ``--coin`` (Orabona and Pal, "Coin betting and parameter-free online learning", 2016) has no
+    learning rate to tune and does not care how features are scaled; without VW's own constant its
+    prediction is linear in the features.
+
+    Parameters
+    ----------
+    n_features
+        Length of the vectors that will be given.
+    """
+
+    arguments = ("--coin", "--noconstant", "--quiet")
+
+    def __init__(self, n_features: int, *, n_blocks: int = MAX_ARMS) -> None:
+        self.n_features = n_features
+        self._arguments = [*self.arguments, "-b", str(_bits(n_features * n_blocks))]
+        self._adopt(vw.Workspace(self._arguments))
+        self._indices = np.arange(n_features, dtype=np.uint64)
+
+    def _adopt(self, workspace: vw.Workspace) -> None:
+        self._workspace = workspace
+        # A view into VW's own memory: column 0 is the weight, the others are the optimiser's.
+        self._weights: FloatVector = workspace.weights()[:, 0, 0]
+
+    def _example(self, x: FloatVector, block: int, label: float) -> vw.Example:
+        example = vw.Example()
+        example["x"].push_many_features(self._indices + np.uint64(block * self.n_features), x)
+        example.set_label(vw.SimpleLabel(label))
+        return example
+
+    def predict(self, x: FloatVector, block: int = 0) -> float:
+        """The value at ``x`` of shape (n_features,); 0 before anything was learned.
+
+        Reads VW's weights in place: the same number as `predict_by_vw`, without an example.
+        """
+        start = block * self.n_features
+        return float(self._weights[start : start + self.n_features] @ x)
+
+    def predict_by_vw(self, x: FloatVector, block: int = 0) -> float:
+        """The value that VW itself computes; what tests compare `predict` with."""
+        return float(self._workspace.predict_one(self._example(x, block, 0.0)))
+
+    def learn(self, x: FloatVector, label: float, block: int = 0) -> None:
+        """Update towards ``label``, a finite number of order 1."""
+        self._workspace.learn_one(self._example(x, block, label))
+
+    def contributions(self, x: FloatVector, block: int = 0) -> NDArray[np.float32]:
+        """What each feature adds to the prediction, shape (n_features,); they sum to it."""
+        start = block * self.n_features
+        return np.asarray(self._weights[start : start + self.n_features] * x, dtype=np.float32)
+
+    def dump(self) -> bytes:
+        """The weights with everything that further learning needs."""
+        return bytes(self._workspace.serialize())
+
+    def load(self, blob: bytes) -> None:
+        """Continue from `dump`'s bytes."""
+        try:
+            self._adopt(vw.Workspace(self._arguments, model_data=blob))
+        except RuntimeError as error:
+            raise BadSnapshotError(str(error)) from error
+
+
+class SquareCB:
+    """VW's own contextual bandit: ``--cb_explore_adf --squarecb`` with constant gamma.
+
+    Reference: Foster and Rakhlin, "Beyond UCB: Optimal and Efficient Contextual Bandits with
+    Regression Oracles", 2020. With ``--gamma_exponent 0`` it never stops looking.
+
+    Parameters
+    ----------
+    n_features
+        Length of the vectors; each arm has its block of weights, beside a shared one.
+    gamma
+        Sharpness per unit of loss.
+    """
+
+    def __init__(self, n_features: int, *, gamma: float) -> None:
+        self.n_features = n_features
+        self._arguments = [
+            "--cb_explore_adf",
+            "--squarecb",
+            *("--gamma_scale", repr(gamma), "--gamma_exponent", "0"),
+            *("--cb_type", "mtr", "--coin", "--noconstant", "--quiet"),
+            *("-b", str(_bits(n_features * (MAX_ARMS + 1)))),
+        ]
+        self._workspace = vw.Workspace(self._arguments)
+        self._indices = np.arange(n_features, dtype=np.uint64)
+
+    def _examples(self, x: FloatVector, blocks: Sequence[int]) -> list[vw.Example]:
+        shared = vw.Example()
+        shared.set_label(vw.CBLabel(shared=True))
+        examples = [shared]
+        for block in blocks:
+            example = vw.Example()
+            example["s"].push_many_features(self._indices, x)
+            example["x"].push_many_features(
+                self._indices + np.uint64((block + 1) * self.n_features), x
+            )
+            example.set_label(vw.CBLabel())
+            examples.append(example)
+        return examples
+
+    def predict(self, x: FloatVector, blocks: Sequence[int]) -> list[float]:
+        """Probabilities of ``blocks``, in their order; VW itself sorts them."""
+        pmf = [0.0] * len(blocks)
+        for action, p in self._workspace.predict_one(self._examples(x, blocks)):
+            pmf[action] = float(p)
+        return pmf
+
+    def learn(
+        self, x: FloatVector, blocks: Sequence[int], chosen: int, *, loss: float, propensity: float
+    ) -> None:
+        """Update from the loss in [0, 1] of ``blocks[chosen]``."""
+        examples = self._examples(x, blocks)
+        examples[chosen + 1].set_label(vw.CBLabel(label=(loss, propensity)))
+        self._workspace.learn_one(examples)
+
+    def dump(self) -> bytes:
+        """The weights with everything that further learning needs."""
+        return bytes(self._workspace.serialize())
+
+    def load(self, blob: bytes) -> None:
+        """Continue from `dump`'s bytes."""
+        try:
+            self._workspace = vw.Workspace(self._arguments, model_data=blob)
+        except RuntimeError as error:
+            raise BadSnapshotError(str(error)) from error
