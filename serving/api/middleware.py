@@ -12,7 +12,7 @@ from serving.api.errors import response
 from serving.errors import BackendOverloadedError
 from serving.metrics import Metrics
 
-_REQUEST_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")
+_REQUEST_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}\Z")
 
 
 def request_id(headers: Sequence[tuple[bytes, bytes]]) -> str:

@@ -1,0 +1,89 @@
+"""What OpenAPI says of the bodies that are parsed by hand."""
+
+from collections.abc import Mapping
+from typing import Any
+
+_ID = {"type": "string", "description": "id of the decision, or of the chat response"}
+_FEEDBACK: Mapping[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["decision_id", "metric"],
+    "properties": {
+        "decision_id": _ID,
+        "metric": {
+            "type": "string",
+            "enum": ["thumbs", "rating", "judge", "task_success", "comment"],
+        },
+        "value": {
+            "description": "thumbs: up or down, true or false, 1 or 0; rating: 1 to 5; "
+            "judge: 0 to 1; task_success: true or false; null withdraws",
+            "oneOf": [
+                {"type": "number"},
+                {"type": "boolean"},
+                {"type": "string"},
+                {"type": "null"},
+            ],
+        },
+        "source": {"type": "string", "default": "user", "maxLength": 64},
+        "comment": {"type": "string", "maxLength": 4096},
+        "tags": {
+            "type": "object",
+            "maxProperties": 16,
+            "additionalProperties": {"type": "string", "maxLength": 256},
+        },
+        "occurred_at": {"type": "string", "format": "date-time"},
+    },
+}
+_OUTCOME: Mapping[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "arm": {"type": "string", "description": "what answered, if not the arm decided on"},
+        "model": {"type": "string", "maxLength": 200},
+        "latency_s": {"type": "number", "minimum": 0, "description": "whole answer, seconds"},
+        "ttft_s": {"type": "number", "minimum": 0, "description": "first token, seconds"},
+        "cost_usd": {"type": "number", "minimum": 0},
+        "tokens_in": {"type": "integer", "minimum": 0},
+        "tokens_out": {"type": "integer", "minimum": 0},
+        "finish_reason": {"type": "string", "maxLength": 64},
+        "failure": {
+            "type": "string",
+            "enum": ["unavailable", "timeout", "cancelled", "error", "overload"],
+        },
+        "answer": {"type": "string"},
+        "occurred_at": {"type": "string", "format": "date-time"},
+    },
+}
+
+
+def _request(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": {
+            str(code): {"description": text}
+            for code, text in (
+                (400, "not a JSON object"),
+                (401, "no valid key"),
+                (403, "the key lacks the scope"),
+                (404, "no such decision, or not yours"),
+                (409, "contradicts what is stored"),
+                (413, "body too large"),
+                (422, "a field with a value it cannot have"),
+                (503, "the database is away; nothing was stored"),
+            )
+        },
+    }
+
+
+FEEDBACK = _request(_FEEDBACK)
+FEEDBACK_BATCH = _request(
+    {
+        "type": "object",
+        "required": ["feedback"],
+        "additionalProperties": False,
+        "properties": {
+            "feedback": {"type": "array", "minItems": 1, "maxItems": 1000, "items": _FEEDBACK}
+        },
+    }
+)
+OUTCOME = _request(_OUTCOME)
