@@ -79,12 +79,16 @@ def choose_price(
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """Tokens and cost of one answer, and how they are known."""
+    """Tokens and cost of one answer, and how they are known.
+
+    ``counted`` is True where the tokens are the model's own count, not our estimate.
+    """
 
     tokens_in: int | None = None
     tokens_out: int | None = None
     cost_usd: float | None = None
     cost_source: CostSource = "unknown"
+    counted: bool = False
 
 
 def charge(
@@ -103,7 +107,13 @@ def charge(
     source: CostSource = "usage" if counts else "estimate"
     tokens_in, tokens_out = counts or (estimate_tokens(chars_in), estimate_tokens(chars_out))
     cost_usd = price.cost_usd(tokens_in, tokens_out)
-    return Charge(tokens_in, tokens_out, cost_usd, "unknown" if cost_usd is None else source)
+    return Charge(
+        tokens_in,
+        tokens_out,
+        cost_usd,
+        "unknown" if cost_usd is None else source,
+        counts is not None,
+    )
 
 
 def estimate_tokens(chars: int) -> int:

@@ -1,0 +1,226 @@
+"""One answer on its way: who may give it, and who else when that one fails."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from bandit.primitives import Decision, Reason
+from features.query import Query
+from feedback.log import LoggedDecision
+from feedback.outcome import Outcome
+from serving.accounting import Meter, failure_of
+from serving.arms import ArmSpec
+from serving.backends.base import Backend, Chunk
+from serving.deadline import Deadline
+from serving.eligibility import PASSING
+from serving.errors import (
+    BackendError,
+    BackendOverloadedError,
+    BackendProtocolError,
+    BackendRejectedError,
+    BackendTimeoutError,
+    BackendUnavailableError,
+)
+
+T = TypeVar("T")
+
+# A wrong key or model name upstream is that arm's fault, not the caller's.
+_ARMS_OWN_FAULT = frozenset({401, 403, 404, 407})
+_TELLING: tuple[type[BackendError], ...] = (
+    BackendUnavailableError,
+    BackendOverloadedError,
+    BackendTimeoutError,
+)
+
+
+class Breaker(Protocol):
+    """Remembers whether an arm has been failing."""
+
+    def allows(self) -> bool:
+        """Whether an attempt may be made now."""
+
+    def enter(self) -> None:
+        """An attempt begins."""
+
+    def record_success(self) -> None:
+        """It answered."""
+
+    def record_failure(self) -> None:
+        """It did not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """A query with its decision, ready to be answered.
+
+    Attributes
+    ----------
+    started, overhead_s
+        When it came, on the monotonic clock, and how long routing took.
+    """
+
+    query: Query
+    logged: LoggedDecision
+    chars_in: int
+    started: float
+    overhead_s: float
+
+    @property
+    def decision(self) -> Decision:
+        """The decision."""
+        return self.logged.decision
+
+
+@dataclass(slots=True)
+class Answer:
+    """An answer while it is given.
+
+    Attributes
+    ----------
+    durable, outcome
+        Whether the decision was written; what was measured in the end.
+    arm
+        What answers, or was tried last; differs from the decision's after a failover.
+    fallback_cause
+        Why the last arm that failed did so, in the words of `Outcome.failure`.
+    logged
+        Whether the decision was durable when the answer left.
+    """
+
+    routed: Routed
+    deadline: Deadline
+    durable: "asyncio.Future[bool]"
+    outcome: "asyncio.Future[Outcome]"
+    meter: Meter
+    arm: str
+    attempts: int = 0
+    attempt_started: float = 0.0
+    ttft_s: float | None = None
+    failure: str | None = None
+    fallback_cause: str | None = None
+    logged: bool = False
+
+    def begin(self, arm_id: str, *, at: float) -> None:
+        """Start the next attempt, with ``arm_id``, counting from nothing."""
+        self.arm = arm_id
+        self.attempts += 1
+        self.attempt_started = at
+        self.meter = Meter(keep=self.meter.keep)
+
+    @property
+    def reason(self) -> Reason:
+        """Why this arm answers."""
+        decision = self.routed.decision
+        return decision.reason if self.arm == decision.arm else "fallback"
+
+
+def candidates(decision: Decision) -> Iterator[str]:
+    """The drawn arm, then those to fall back on: the eligible by pmf, then those in trouble."""
+    yield decision.arm
+    if decision.reason in ("pin", "privacy"):
+        return
+    ranked = sorted(zip(decision.prediction.pmf, decision.prediction.arms, strict=True))
+    yield from (arm for _, arm in reversed(ranked) if arm != decision.arm)
+    yield from (arm for arm, why in decision.masked.items() if why in PASSING)
+
+
+class Attempts:
+    """Tries one arm after another until one begins to answer."""
+
+    def __init__(
+        self,
+        backends: Mapping[str, Backend],
+        specs: Mapping[str, ArmSpec],
+        breakers: Mapping[str, Breaker],
+        *,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._backends = backends
+        self._specs = specs
+        self._breakers = breakers
+        self._monotonic = monotonic
+
+    async def run(self, answer: Answer, attempt: Callable[[Backend], Awaitable[T]]) -> T:
+        """What ``attempt`` gives for the first arm that does not fail.
+
+        Raises
+        ------
+        BackendError
+            The most telling one, when every arm failed or the query itself was refused.
+        """
+        errors: dict[str, BackendError] = {}
+        for arm_id in candidates(answer.routed.decision):
+            if not self._worth_trying(arm_id, errors):
+                continue
+            answer.begin(arm_id, at=self._monotonic())
+            self._breakers[arm_id].enter()
+            try:
+                work = attempt(self._backends[arm_id])
+                return await answer.deadline.bound(work, arm_id=arm_id)
+            except BackendError as error:
+                self.note_failure(arm_id, error)
+                errors[arm_id] = error
+                answer.fallback_cause = failure_of(error)
+                if answer.deadline.over or not _another_may_do(error):
+                    raise
+        raise min(errors.values(), key=_dullness)
+
+    def note_failure(self, arm_id: str, error: BackendError) -> None:
+        """Let the arm's breaker know, if the arm is to blame."""
+        refused = isinstance(error, BackendRejectedError) and error.status not in _ARMS_OWN_FAULT
+        if not refused:
+            self._breakers[arm_id].record_failure()
+
+    def _worth_trying(self, arm_id: str, errors: Mapping[str, BackendError]) -> bool:
+        """Whether the arm has more room than those for which the query was too long."""
+        room = self._specs[arm_id].context_tokens
+        too_small = [self._specs[arm].context_tokens for arm, e in errors.items() if _too_long(e)]
+        return room is None or all(room > (other or 0) for other in too_small)
+
+
+async def close(stream: AsyncIterator[Chunk]) -> None:
+    """Stop the work behind a stream."""
+    if isinstance(stream, AsyncGenerator):
+        await stream.aclose()
+
+
+async def next_chunk(stream: AsyncIterator[Chunk]) -> Chunk | None:
+    """The next chunk; None at the end."""
+    return await anext(stream, None)
+
+
+async def first_words(stream: AsyncIterator[Chunk], meter: Meter, *, arm_id: str) -> list[Chunk]:
+    """The chunks up to the first that says something; until then another arm may still take over.
+
+    Raises
+    ------
+    BackendProtocolError
+        If the stream ends before.
+    """
+    held = []
+    async for chunk in stream:
+        held.append(chunk)
+        if meter.take(chunk.body):
+            return held
+    raise BackendProtocolError(arm_id, "the stream ended before it said anything")
+
+
+def _another_may_do(error: BackendError) -> bool:
+    if isinstance(error, BackendRejectedError):
+        return error.status in _ARMS_OWN_FAULT or _too_long(error)
+    return True
+
+
+def _too_long(error: BackendError) -> bool:
+    if not isinstance(error, BackendRejectedError):
+        return False
+    inner = error.body.get("error")
+    return isinstance(inner, Mapping) and inner.get("code") == "context_length_exceeded"
+
+
+def _dullness(error: BackendError) -> int:
+    """Small for the error that tells the caller most."""
+    if _too_long(error):
+        return -1
+    return next((i for i, cls in enumerate(_TELLING) if isinstance(error, cls)), len(_TELLING))

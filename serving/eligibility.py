@@ -1,0 +1,142 @@
+"""Which arms may answer a query, and why the others may not."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from bandit.primitives import Arm
+from features.query import Query
+from serving.backends.base import Load
+from serving.errors import BadRequestError
+from serving.pricing import estimate_tokens
+
+EVERYTHING = "*"
+"""The capability of an arm that honours whatever is asked."""
+
+PASSTHROUGH = "passthrough"
+"""The capability of an arm that hands unknown fields on instead of dropping them."""
+
+PASSING = frozenset({"unhealthy", "breaker_open", "overloaded"})
+"""Reasons that may be gone a moment later, and are overlooked when nothing else is left."""
+
+_ANSWER_TOKENS = 256
+_IMAGE_CHARS = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a query asks of the arm that answers it: capabilities, and room for about ``tokens``."""
+
+    capabilities: frozenset[str] = frozenset()
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Eligibility:
+    """The arms that may answer, and the others with their reasons.
+
+    Attributes
+    ----------
+    masked
+        Arm id to ``capability:<name>``, ``context_length``, ``pin``, ``unhealthy``,
+        ``breaker_open`` or ``overloaded``.
+    bypassed
+        True when every able arm was in trouble and all of them are tried anyway: an answer that may
+        fail is better than one that surely does.
+    """
+
+    arms: tuple[Arm, ...]
+    masked: Mapping[str, str] = field(default_factory=dict)
+    bypassed: bool = False
+
+
+def count_chars(query: Query) -> int:
+    """Length of all that a model reads, in characters; an image counts as about 1,000 tokens."""
+    chars = sum(_content_chars(message.get("content")) for message in query.messages)
+    tools = query.fields.get("tools")
+    return chars + (len(orjson.dumps(tools)) if tools else 0)
+
+
+def needs_of(query: Query, chars: int) -> Needs:
+    """What ``query``, of ``chars`` characters, needs."""
+    return Needs(query.requires, estimate_tokens(chars) + (query.max_tokens or _ANSWER_TOKENS))
+
+
+def trouble(load: Load, *, healthy: bool, breaker_open: bool, max_wait_s: float) -> str | None:
+    """Why an arm should be left alone for now, or None."""
+    if not healthy:
+        return "unhealthy"
+    if breaker_open:
+        return "breaker_open"
+    return "overloaded" if load.wait_s > max_wait_s else None
+
+
+def sift(
+    arms: Sequence[Arm],
+    needs: Needs,
+    *,
+    troubles: Mapping[str, str],
+    only: frozenset[str] | None = None,
+) -> Eligibility:
+    """Part the arms into those that may answer and those that may not.
+
+    Parameters
+    ----------
+    troubles
+        Arm id to the passing trouble that it is in; unlike what an arm cannot do, it is overlooked
+        when nothing else is left.
+    only
+        Arms to choose from, where the caller named a tier; None for all.
+
+    Raises
+    ------
+    BadRequestError
+        If no arm is able to answer, whatever its state.
+    """
+    unable = {arm.arm_id: why for arm in arms if (why := _inability(arm, needs, only))}
+    able = [arm for arm in arms if arm.arm_id not in unable]
+    if not able:
+        raise _nothing_left(unable, needs)
+    fit = tuple(arm for arm in able if arm.arm_id not in troubles)
+    if not fit:
+        return Eligibility(tuple(able), unable, bypassed=True)
+    passing = {arm.arm_id: troubles[arm.arm_id] for arm in able if arm.arm_id in troubles}
+    return Eligibility(fit, {**unable, **passing})
+
+
+def _inability(arm: Arm, needs: Needs, only: frozenset[str] | None) -> str | None:
+    if only is not None and arm.arm_id not in only:
+        return "pin"
+    missing = _missing(arm.capabilities, needs.capabilities)
+    if missing:
+        return f"capability:{missing[0]}"
+    if arm.context_tokens is not None and needs.tokens > arm.context_tokens:
+        return "context_length"
+    return None
+
+
+def _missing(has: frozenset[str], asked: Iterable[str]) -> list[str]:
+    return [] if EVERYTHING in has else sorted(set(asked) - has)
+
+
+def _nothing_left(unable: Mapping[str, str], needs: Needs) -> BadRequestError:
+    reasons = {why for why in unable.values() if why != "pin"}
+    listed = ", ".join(f"{arm}: {why}" for arm, why in unable.items() if why != "pin")
+    if reasons == {"context_length"}:
+        return BadRequestError(
+            f"the query needs room for about {needs.tokens} tokens, more than any arm that may "
+            f"answer it has ({listed})",
+            "messages",
+            "context_length_exceeded",
+        )
+    return BadRequestError(f"no arm can answer this query ({listed})", None, "unsupported")
+
+
+def _content_chars(content: Any) -> int:
+    if isinstance(content, str):
+        return len(content)
+    if not isinstance(content, list):
+        return 0
+    return sum(len(p["text"]) if p.get("type") == "text" else _IMAGE_CHARS for p in content)

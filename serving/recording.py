@@ -1,0 +1,152 @@
+"""Writes down every decision while it is carried out, and how it went afterwards."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Protocol
+
+from feedback.errors import FeedbackError
+from feedback.log import DecisionLog, LoggedDecision
+from feedback.outcome import Outcome
+from serving.accounting import Meter
+from serving.answering import Answer, Routed
+from serving.arms import ArmSpec
+from serving.deadline import Deadline
+from serving.pricing import Charge
+
+_FLUSH_S = 10.0
+
+_LOG = logging.getLogger(__name__)
+
+
+class Writer(Protocol):
+    """Writes decisions in groups."""
+
+    async def add(self, logged: LoggedDecision) -> bool:
+        """Whether it is durable now."""
+
+
+class Watcher:
+    """Hears of all that the router does; this one does not care."""
+
+    def decided(self, routed: Routed) -> None:
+        """A decision was made."""
+
+    def began(self, answer: Answer) -> None:
+        """Someone is about to answer."""
+
+    def ended(self, answer: Answer, outcome: Outcome) -> None:
+        """An answer ended, well or not."""
+
+
+NO_WATCHER = Watcher()
+"""For whoever needs no metrics."""
+
+
+class Recorder:
+    """Follows answers from their decision to their outcome.
+
+    One task an answer writes both rows, so that nobody waits for the database but an answer that is
+    ready before its decision is durable. An outcome follows only a decision that was written.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        log: DecisionLog,
+        *,
+        arms: Mapping[str, ArmSpec],
+        now: Callable[[], datetime],
+        watcher: Watcher = NO_WATCHER,
+    ) -> None:
+        self._writer = writer
+        self._log = log
+        self._arms = arms
+        self._now = now
+        self._watcher = watcher
+        self._live: dict[str, Answer] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def write(self, routed: Routed) -> bool:
+        """Write just the decision; whether it is durable."""
+        return await self._writer.add(routed.logged)
+
+    def begin(self, routed: Routed, *, deadline_s: float, keep_text: bool) -> Answer:
+        """Start to follow an answer, and to write its decision."""
+        loop = asyncio.get_running_loop()
+        answer = Answer(
+            routed,
+            Deadline(deadline_s),
+            loop.create_future(),
+            loop.create_future(),
+            Meter(keep=keep_text),
+            routed.decision.arm,
+        )
+        self._live[routed.decision.decision_id] = answer
+        task = loop.create_task(self._record(answer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self._watcher.began(answer)
+        return answer
+
+    async def await_durable(self, answer: Answer, timeout_s: float) -> None:
+        """Wait for the decision's row, but not for long; ``answer.logged`` says how it went."""
+        if not answer.durable.done():
+            await asyncio.wait((answer.durable,), timeout=timeout_s)
+        answer.logged = answer.durable.done() and answer.durable.result()
+
+    def end(self, answer: Answer, *, latency_s: float) -> None:
+        """Stop following an answer; its outcome is written in the background."""
+        self._live.pop(answer.routed.decision.decision_id, None)
+        outcome = self._outcome(answer, latency_s)
+        answer.outcome.set_result(outcome)
+        self._watcher.ended(answer, outcome)
+
+    async def drain(self, grace_s: float) -> None:
+        """Wait until no answer is on its way; after ``grace_s`` seconds cut those that are."""
+        outcomes = [answer.outcome for answer in self._live.values()]
+        if outcomes:
+            await asyncio.wait(outcomes, timeout=grace_s)
+        for answer in tuple(self._live.values()):
+            answer.deadline.cut()
+
+    async def aclose(self) -> None:
+        """Wait for the rows that are being written."""
+        await self.drain(0.0)
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=_FLUSH_S)
+        for task in self._tasks:
+            task.cancel()
+
+    async def _record(self, answer: Answer) -> None:
+        durable = await self._writer.add(answer.routed.logged)
+        answer.durable.set_result(durable)
+        outcome = await answer.outcome
+        if not durable:
+            return
+        try:
+            await self._log.add_outcome(outcome)
+        except FeedbackError as error:
+            _LOG.warning("outcome of %s was not written: %s", outcome.decision_id, error)
+
+    def _outcome(self, answer: Answer, latency_s: float) -> Outcome:
+        spec, meter = self._arms[answer.arm], answer.meter
+        silent = answer.failure is not None and not meter.chars_out and meter.usage is None
+        spent = Charge() if silent else meter.charge(spec, answer.routed.chars_in)
+        return Outcome(
+            answer.routed.decision.decision_id,
+            answer.arm,
+            meter.model or spec.model,
+            latency_s,
+            answer.ttft_s,
+            spent.cost_usd,
+            spent.cost_source,
+            spent.tokens_in,
+            spent.tokens_out,
+            meter.finish_reason,
+            answer.failure,
+            meter.confidence,
+            at=self._now(),
+            answer=meter.text,
+        )

@@ -1,0 +1,264 @@
+"""The life of a query: features, decision, answer, outcome."""
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from numpy.random import Generator
+
+from bandit.utility import Scenario
+from features.query import Query
+from feedback.log import DecisionLog, LoggedDecision
+from serving.accounting import failure_of
+from serving.answering import Answer, Attempts, Breaker, Routed, close, first_words, next_chunk
+from serving.arms import ArmSpec, LatencyBoard, live_arms
+from serving.backends.base import Backend, Chunk, Completion
+from serving.deciding import Decider, Holder, Situation
+from serving.eligibility import needs_of, trouble
+from serving.errors import BackendError, BackendProtocolError
+from serving.pricing import Charge
+from serving.reading import Featurizer, Reader
+from serving.recording import NO_WATCHER, Recorder, Watcher, Writer
+from serving.selector import Selector, Wish
+
+
+@dataclass(frozen=True, slots=True)
+class RouterConfig:
+    """How the router behaves.
+
+    Attributes
+    ----------
+    deadline_s
+        Total time of one answer over all attempts, in seconds.
+    max_wait_s
+        Predicted wait above which an arm counts as overloaded, in seconds.
+    log_timeout_s
+        How long a ready answer waits for its decision to be written, in seconds.
+    featurizer_threads
+        Threads that compute features.
+    keep_prompts, keep_answers
+        Whether their text is stored.
+    baseline_arm
+        What answers when the policy cannot be asked (see `serving.deciding.Decider`).
+    """
+
+    deadline_s: float = 300.0
+    max_wait_s: float = 30.0
+    log_timeout_s: float = 2.0
+    featurizer_threads: int = 1
+    keep_prompts: bool = False
+    keep_answers: bool = False
+    baseline_arm: str | None = None
+
+
+class Router:
+    """Decides who answers, sees to it that someone does, and writes down how it went.
+
+    Everything it works with is handed in; `serving.bootstrap` does so.
+
+    Parameters
+    ----------
+    backends, breakers
+        By arm id, for every arm in ``arms``.
+    new_id
+        32 hexadecimal characters, random.
+    now, monotonic
+        Wall clock in UTC, and a clock in seconds for durations.
+    """
+
+    def __init__(
+        self,
+        *,
+        featurizer: Featurizer,
+        holder: Holder,
+        arms: Sequence[ArmSpec],
+        backends: Mapping[str, Backend],
+        breakers: Mapping[str, Breaker],
+        writer: Writer,
+        log: DecisionLog,
+        scenarios: Mapping[str, Scenario],
+        default_scenario: str,
+        rng: Generator,
+        new_id: Callable[[], str],
+        now: Callable[[], datetime],
+        monotonic: Callable[[], float] = time.perf_counter,
+        config: RouterConfig = RouterConfig(),
+        watcher: Watcher = NO_WATCHER,
+    ) -> None:
+        self.arms = {spec.arm_id: spec for spec in arms}
+        self.selector = Selector(arms, scenarios=scenarios, default_scenario=default_scenario)
+        self._backends = backends
+        self._breakers = breakers
+        self._monotonic = monotonic
+        self._config = config
+        self._watcher = watcher
+        self._board = LatencyBoard()
+        self._decider = Decider(
+            holder, rng, new_id=new_id, now=now, baseline_arm=config.baseline_arm
+        )
+        self._attempts = Attempts(backends, self.arms, breakers, monotonic=monotonic)
+        self._recorder = Recorder(writer, log, arms=self.arms, now=now, watcher=watcher)
+        self._reader = Reader(
+            featurizer, threads=config.featurizer_threads, keep_prompts=config.keep_prompts
+        )
+
+    async def decide(
+        self,
+        query: Query,
+        wish: Wish = Wish(),  # noqa: B008 - frozen
+        *,
+        kind: Literal["chat", "route"] = "chat",
+        key_id: str = "",
+    ) -> Routed:
+        """Choose an arm for ``query``; nothing is written yet.
+
+        Raises
+        ------
+        ModelNotFoundError, BadRequestError
+            If the wish names something unknown, or no arm is able to answer.
+        """
+        started = self._monotonic()
+        selection = self.selector.select(wish)
+        reading = await self._reader.read(query)
+        decision = self._decider.decide(
+            reading.context,
+            self._situation(),
+            needs=needs_of(query, reading.chars),
+            selection=selection,
+            tags=_tags(query, wish),
+        )
+        logged = LoggedDecision(decision, kind, key_id, reading.query_hash, reading.prompt)
+        routed = Routed(query, logged, reading.chars, started, self._monotonic() - started)
+        self._watcher.decided(routed)
+        return routed
+
+    async def write(self, routed: Routed) -> bool:
+        """Write a decision that the caller carries out; whether it is durable."""
+        return await self._recorder.write(routed)
+
+    async def complete(self, routed: Routed) -> tuple[Answer, Completion]:
+        """The whole answer.
+
+        Raises
+        ------
+        BackendError
+            If no arm answered in time.
+        """
+
+        async def attempt(backend: Backend) -> Completion:
+            completion = await backend.complete(routed.query)
+            answer.meter.take(completion.body)
+            return completion
+
+        async with self._answering(routed) as answer:
+            completion = await self._attempts.run(answer, attempt)
+            answer.ttft_s = completion.ttft_s
+            answer.meter.confidence = completion.confidence
+            self._succeeded(answer)
+            await self._recorder.await_durable(answer, self._config.log_timeout_s)
+            return answer, completion
+
+    @asynccontextmanager
+    async def stream(self, routed: Routed) -> AsyncIterator[tuple[Answer, AsyncIterator[Chunk]]]:
+        """The answer in chunks, once its first words are there; until then arms can change.
+
+        Raises
+        ------
+        BackendError
+            If no arm began to answer in time; later, from the iterator, if the arm breaks off.
+        """
+
+        async def attempt(backend: Backend) -> tuple[AsyncIterator[Chunk], list[Chunk]]:
+            chunks = backend.stream(routed.query)
+            try:
+                return chunks, await first_words(chunks, answer.meter, arm_id=answer.arm)
+            except BaseException:
+                await close(chunks)
+                raise
+
+        async with self._answering(routed) as answer:
+            chunks, held = await self._attempts.run(answer, attempt)
+            answer.ttft_s = self._monotonic() - routed.started
+            everything = self._everything(answer, held, chunks)
+            try:
+                await self._recorder.await_durable(answer, self._config.log_timeout_s)
+                yield answer, everything
+            finally:
+                await everything.aclose()
+                await close(chunks)
+
+    def charge(self, answer: Answer) -> Charge:
+        """Tokens and cost of an answer so far."""
+        return answer.meter.charge(self.arms[answer.arm], answer.routed.chars_in)
+
+    async def drain(self, grace_s: float) -> None:
+        """Let answers finish for ``grace_s`` seconds, then end the rest with an error."""
+        await self._recorder.drain(grace_s)
+
+    async def aclose(self) -> None:
+        """Write what is left to write; backends and log belong to others."""
+        await self._recorder.aclose()
+        self._reader.close()
+
+    @asynccontextmanager
+    async def _answering(self, routed: Routed) -> AsyncIterator[Answer]:
+        answer = self._recorder.begin(
+            routed, deadline_s=self._config.deadline_s, keep_text=self._config.keep_answers
+        )
+        try:
+            yield answer
+        except BaseException as error:
+            answer.failure = failure_of(error)
+            raise
+        finally:
+            self._recorder.end(answer, latency_s=self._monotonic() - routed.started)
+
+    async def _everything(
+        self, answer: Answer, held: Sequence[Chunk], chunks: AsyncIterator[Chunk]
+    ) -> AsyncGenerator[Chunk, None]:
+        for chunk in held:
+            yield chunk
+        try:
+            while (following := await self._next(answer, chunks)) is not None:
+                answer.meter.take(following.body)
+                answer.meter.confidence = following.confidence or answer.meter.confidence
+                yield following
+            if answer.meter.finish_reason is None:
+                raise BackendProtocolError(answer.arm, "the stream ended before the answer did")
+        except BackendError as error:
+            self._attempts.note_failure(answer.arm, error)
+            raise
+        self._succeeded(answer)
+
+    async def _next(self, answer: Answer, chunks: AsyncIterator[Chunk]) -> Chunk | None:
+        return await answer.deadline.bound(next_chunk(chunks), arm_id=answer.arm)
+
+    def _succeeded(self, answer: Answer) -> None:
+        self._breakers[answer.arm].record_success()
+        self._board.record(answer.arm, self._monotonic() - answer.attempt_started)
+
+    def _situation(self) -> Situation:
+        loads = {name: backend.load() for name, backend in self._backends.items()}
+        troubles = {
+            name: why
+            for name, backend in self._backends.items()
+            if (
+                why := trouble(
+                    loads[name],
+                    healthy=backend.health()[0],
+                    breaker_open=not self._breakers[name].allows(),
+                    max_wait_s=self._config.max_wait_s,
+                )
+            )
+        }
+        return Situation(live_arms(tuple(self.arms.values()), loads, self._board), troubles)
+
+
+def _tags(query: Query, wish: Wish) -> dict[str, str]:
+    tags = {"model": wish.model}
+    if query.session_id is not None:
+        tags["session_id"] = query.session_id
+    return tags
