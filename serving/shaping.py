@@ -21,7 +21,7 @@ class Shape:
     """
 
     def __init__(self, decision_id: str, *, created: int, include_usage: bool = False) -> None:
-        self._id = ID_PREFIX + decision_id
+        self._id = ID_PREFIX + decision_id.removeprefix("dec_")
         self._created = created
         self._include_usage = include_usage
         self._model: str | None = None
