@@ -52,7 +52,8 @@ class LogEvent:
     """One thing that happened, at its position in the log, with all that is known of its decision.
 
     ``outcome`` is None or happened at ``outcome_position``; ``feedback`` holds every row of the
-    decision (not only the latest), each with its position, oldest first.
+    decision that applies (not only the latest; later ones than ``position`` too), each with its
+    position, oldest first. Rows that do not apply make no event.
     """
 
     position: int
@@ -109,7 +110,13 @@ class DecisionLog(Protocol):
 
         Raises
         ------
-        UnknownDecisionError, OutcomeConflictError
+        UnknownDecisionError, OutcomeConflictError, BadFeedbackError, LogUnavailableError
+        """
+
+    async def add_outcomes(self, outcomes: Sequence[Outcome]) -> list[bool]:
+        """Store outcomes of our own answers in one transaction; for each, whether it is new.
+
+        One whose decision is unknown, or has another outcome already, is left out.
         """
 
     async def add_feedback(
@@ -130,7 +137,7 @@ class DecisionLog(Protocol):
 
         Raises
         ------
-        UnknownDecisionError, IdempotencyConflictError, LogUnavailableError
+        UnknownDecisionError, IdempotencyConflictError, BadFeedbackError, LogUnavailableError
         """
 
     async def get(self, decision_id: str, *, key_id: str | None = None) -> DecisionRecord:
@@ -145,11 +152,25 @@ class DecisionLog(Protocol):
         """Events with ``after < position <= until``, in order."""
 
     async def close_windows(self, before: datetime, limit: int) -> int:
-        """Add a ``default`` event to decisions made before ``before`` that have an outcome, no
-        feedback and no default yet; returns how many."""
+        """Add a ``default`` event to decisions that nobody judged; returns how many.
+
+        Those made before ``before`` that have an outcome, no feedback and no default yet.
+        """
 
     async def last_position(self) -> int:
         """Position of the newest event; 0 when there is none."""
+
+    async def lead(self) -> int | None:
+        """Try to become the one learner: a new epoch, larger than any before.
+
+        None while somebody leads, be it through this very log.
+        """
+
+    async def still_leads(self, epoch: int) -> bool:
+        """Whether the lead taken with `lead` is still ours."""
+
+    async def resign(self) -> None:
+        """Give up the lead, if held."""
 
     async def publish(self, snapshot: Snapshot, *, epoch: int) -> None:
         """Store a snapshot and the learner's position in one transaction.

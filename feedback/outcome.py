@@ -19,8 +19,8 @@ class Outcome:
     cost_usd
         None while ``cost_source`` is ``"unknown"``.
     failure
-        None, or why there is no full answer: ``unavailable``, ``timeout``, ``cancelled``, ``error``,
-        ``overload``. A failure is never a judgement of quality.
+        None, or why there is no full answer: ``unavailable``, ``timeout``, ``cancelled``,
+        ``error``, ``overload``. A failure is never a judgement of quality.
     confidence
         The edge model's own signals: ``logprob_mean``, ``logprob_min``, ``margin_mean``,
         ``margin_min``, ``entropy_mean``, ...

@@ -1,0 +1,124 @@
+"""Joins a decision with what became of it: what the learner is taught, and at which log position.
+
+A decision teaches at most three times:
+
+- cost and latency, at the position of its outcome;
+- quality, at the position of its first feedback, or of the default for silence;
+- the combined reward, at whichever of those two comes last.
+
+What it teaches *as of* position p depends on nothing after p. A vote that is changed or withdrawn
+changes what the first feedback's position teaches as of later positions; the learner then goes back
+to before that position (`serving.learner`), so a policy is always the one that would have learned
+the corrected log from the start.
+"""
+
+from dataclasses import replace
+
+from bandit.primitives import Decision, Interaction, Reward
+from feedback.log import LogEvent, LoggedDecision
+from feedback.outcome import Outcome
+from feedback.reward import RewardRules, combine, to_reward
+
+NO_RULES = RewardRules()
+
+
+def join(
+    logged: LoggedDecision, outcome: Outcome | None, quality: float | None
+) -> Interaction | None:
+    """Everything known of a decision as one interaction; None if nothing may be learned from it.
+
+    Nothing is learned when the arm was imposed, when features were missing, when the answer failed,
+    or when another arm answered than the one that was drawn.
+    """
+    decision = logged.decision
+    if not _learnable(decision, outcome):
+        return None
+    reward = to_reward(decision.scenario, quality=quality, outcome=outcome)
+    return _interaction(decision, reward, outcome)
+
+
+def lesson(
+    event: LogEvent, *, position: int, as_of: int, rules: RewardRules = NO_RULES
+) -> Interaction | None:
+    """What ``event``'s decision teaches at ``position``, knowing the log up to ``as_of``.
+
+    ``position`` is that of the event itself, or of an earlier one of the same decision.
+    """
+    outcome, outcome_at = _outcome(event, as_of)
+    decision = event.logged.decision
+    if not _learnable(decision, outcome):
+        return None
+    first = event.feedback[0][0] if event.feedback else None
+    quality = combine(
+        (row for at, row in event.feedback if at <= as_of),
+        rules.weights,
+    )
+    scenario = decision.scenario
+    if position == outcome_at:
+        voted_before = first is not None and first < position
+        whole = to_reward(scenario, quality=quality if voted_before else None, outcome=outcome)
+        before = scenario.reward(quality=whole.quality, cost_usd=None, latency_s=None)
+        return _interaction(
+            decision, replace(whole, quality=None, value=_once(whole.value, before)), outcome
+        )
+    if position == first:
+        known = outcome if outcome_at is not None and outcome_at < position else None
+        return _quality_lesson(decision, known, quality)
+    if event.kind == "default" and position == event.position:
+        return _quality_lesson(decision, outcome, rules.default_quality)
+    return None
+
+
+def changed_from(
+    event: LogEvent, *, learned_to: int, as_of: int, rules: RewardRules = NO_RULES
+) -> int | None:
+    """The earliest position at or below ``learned_to`` whose lesson is no longer what it was.
+
+    None means that a policy which learned up to ``learned_to`` knows the decision as one would that
+    learned with the log known up to ``as_of``.
+    """
+    first = event.feedback[0][0] if event.feedback else None
+    for position in sorted(p for p in (first, event.outcome_position) if p is not None):
+        if position <= learned_to and lesson(
+            event, position=position, as_of=learned_to, rules=rules
+        ) != lesson(event, position=position, as_of=as_of, rules=rules):
+            return position
+    return None
+
+
+def _learnable(decision: Decision, outcome: Outcome | None) -> bool:
+    if decision.forced or not decision.context.features_ok:
+        return False
+    # After a failover the answer is another arm's; crediting it to the drawn one would be a lie.
+    return outcome is None or (outcome.failure is None and outcome.arm == decision.arm)
+
+
+def _outcome(event: LogEvent, as_of: int) -> tuple[Outcome | None, int | None]:
+    at = event.outcome_position
+    return (None, None) if at is None or at > as_of else (event.outcome, at)
+
+
+def _quality_lesson(
+    decision: Decision, outcome: Outcome | None, quality: float | None
+) -> Interaction | None:
+    if quality is None:
+        return None
+    value = to_reward(decision.scenario, quality=quality, outcome=outcome).value
+    before = to_reward(decision.scenario, quality=None, outcome=outcome).value
+    return _interaction(decision, Reward(quality=quality, value=_once(value, before)), None)
+
+
+def _once(value: float | None, before: float | None) -> float | None:
+    # Where what is new has no weight in the scenario, the reward was complete, and taught, before.
+    return value if before is None else None
+
+
+def _interaction(decision: Decision, reward: Reward, outcome: Outcome | None) -> Interaction | None:
+    if reward == Reward():
+        return None
+    return Interaction(
+        decision,
+        reward,
+        tokens_in=None if outcome is None else outcome.tokens_in,
+        tokens_out=None if outcome is None else outcome.tokens_out,
+    )

@@ -1,0 +1,157 @@
+"""Rows of the decision log's tables, from and to the values they hold. No SQL here."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+from bandit.packing import (
+    arm_from_dict,
+    arm_to_dict,
+    pack_context,
+    prediction_from_dict,
+    prediction_to_dict,
+    scenario_from_dict,
+    scenario_to_dict,
+    unpack_context,
+)
+from bandit.primitives import Decision
+from feedback.log import LoggedDecision, Snapshot
+from feedback.outcome import Feedback, Outcome
+
+Row: TypeAlias = Mapping[Any, Any]
+"""A row as the driver gives it: column name to value."""
+
+_REPLACEMENT = "\ufffd"
+_UNSTORABLE = dict.fromkeys([0, *range(0xD800, 0xE000)], _REPLACEMENT)
+
+
+def clean(text: str | None) -> str | None:
+    """Free text as Postgres can hold it: NUL and lone surrogates become U+FFFD."""
+    if text is None or (text.isascii() and "\x00" not in text):
+        return text
+    return text.translate(_UNSTORABLE)
+
+
+def dumps(data: object) -> str:
+    """JSON that ``jsonb`` takes; NaN and infinities are refused, floats keep every digit."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False)
+    if "\\u0000" in text or not _encodes(text):
+        text = json.dumps(_clean_all(data), ensure_ascii=False, allow_nan=False)
+    return text
+
+
+def decision_row(logged: LoggedDecision) -> dict[str, Any]:
+    """One row of ``decisions``."""
+    decision = logged.decision
+    return {
+        "decision_id": decision.decision_id,
+        "kind": logged.kind,
+        "key_id": logged.key_id,
+        "decided_at": decision.decided_at,
+        "arm": decision.arm,
+        "propensity": decision.propensity,
+        "reason": decision.reason,
+        "policy_version": decision.prediction.policy_version,
+        "scenario": scenario_to_dict(decision.scenario),
+        "arms": [arm_to_dict(arm) for arm in decision.arms],
+        "prediction": prediction_to_dict(decision.prediction),
+        "masked": dict(decision.masked),
+        "tags": dict(decision.tags),
+        "context": pack_context(decision.context),
+        "schema_version": decision.context.schema_version,
+        "features_ok": decision.context.features_ok,
+        "query_hash": logged.query_hash,
+        "prompt": clean(logged.prompt),
+    }
+
+
+def logged_decision(row: Row) -> LoggedDecision:
+    """The decision that `decision_row` wrote."""
+    decision = Decision(
+        decision_id=row["decision_id"],
+        context=unpack_context(bytes(row["context"])),
+        arms=tuple(arm_from_dict(arm) for arm in row["arms"]),
+        scenario=scenario_from_dict(row["scenario"]),
+        prediction=prediction_from_dict(row["prediction"]),
+        arm=row["arm"],
+        propensity=row["propensity"],
+        reason=row["reason"],
+        decided_at=row["decided_at"],
+        masked=row["masked"],
+        tags=row["tags"],
+    )
+    return LoggedDecision(decision, row["kind"], row["key_id"], row["query_hash"], row["prompt"])
+
+
+def outcome_row(outcome: Outcome, *, position: int, now: datetime) -> dict[str, Any]:
+    """One row of ``outcomes``."""
+    row = {name: getattr(outcome, name) for name in Outcome.__slots__}
+    row["confidence"] = dict(outcome.confidence)
+    row["answer"] = clean(outcome.answer)
+    row["finish_reason"] = clean(outcome.finish_reason)
+    row["failure"] = clean(outcome.failure)
+    row["at"] = outcome.at or now
+    row["position"] = position
+    return row
+
+
+def outcome_from(row: Row) -> Outcome:
+    """The outcome that `outcome_row` wrote."""
+    return Outcome(**{name: row[name] for name in Outcome.__slots__})
+
+
+def feedback_row(
+    feedback: Feedback, *, position: int, now: datetime, key_id: str, reason: str | None
+) -> dict[str, Any]:
+    """One row of ``feedback``."""
+    row = {name: getattr(feedback, name) for name in Feedback.__slots__}
+    row["tags"] = dict(feedback.tags)
+    row["comment"] = clean(feedback.comment)
+    row["at"] = feedback.at or now
+    row["position"] = position
+    row["key_id"] = key_id
+    row["will_apply"] = reason is None
+    row["reason"] = reason
+    return row
+
+
+def feedback_from(row: Row) -> Feedback:
+    """The feedback that `feedback_row` wrote."""
+    return Feedback(**{name: row[name] for name in Feedback.__slots__})
+
+
+def snapshot_from(row: Row) -> Snapshot:
+    """A row of ``snapshots`` as a value."""
+    return Snapshot(
+        row["version"], row["position"], row["manifest"], bytes(row["blob"]), row["created_at"]
+    )
+
+
+def same_outcome(old: Outcome, new: Outcome) -> bool:
+    """Whether ``new`` says what ``old`` said, whenever it says so."""
+    names = (name for name in Outcome.__slots__ if name != "at")
+    return all(getattr(old, name) == getattr(new, name) for name in names)
+
+
+def utc_now() -> datetime:
+    """The wall clock, in UTC."""
+    return datetime.now(UTC)
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _clean_all(data: object) -> object:
+    if isinstance(data, str):
+        return clean(data)
+    if isinstance(data, Mapping):
+        return {clean(str(name)): _clean_all(value) for name, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_clean_all(value) for value in data]
+    return data
