@@ -1,10 +1,10 @@
-"""The Open Bandit Dataset as a judge of the estimators: two policies ran, each can be valued by the
-other's log.
+"""The Open Bandit Dataset as a judge of the estimators.
 
-Saito, Aihara, Matsutani and Narita, "Open Bandit Dataset and Pipeline", NeurIPS Datasets and
-Benchmarks 2021: a uniformly random policy and Bernoulli Thompson sampling recommended fashion items
-in three positions of a page; the reward is the click. Rows have columns ``policy`` (``random`` or
-``bts``), ``item_id``, ``position``, ``click`` and ``propensity_score``.
+Two policies ran, so each can be valued by the other's log, and by its own. Saito, Aihara, Matsutani
+and Narita, "Open Bandit Dataset and Pipeline", NeurIPS Datasets and Benchmarks 2021: a uniformly
+random policy and Bernoulli Thompson sampling recommended fashion items in three positions of a
+page; the reward is the click. Rows have columns ``policy`` (``random`` or ``bts``), ``item_id``,
+``position``, ``click`` and ``propensity_score``.
 """
 
 from dataclasses import dataclass
@@ -73,7 +73,8 @@ def compare_logs(random: BanditLog, thompson: BanditLog, *, alpha: float = 0.05)
     """
     n_items = int(max(random.item.max(), thompson.item.max())) + 1
     uniform = np.full(len(thompson), 1.0 / n_items)
-    frequencies = item_frequencies(thompson, n_items)
+    n_positions = int(max(random.position.max(), thompson.position.max())) + 1
+    frequencies = item_frequencies(thompson, n_positions, n_items)
     learned = frequencies[random.position, random.item]
     return {
         RANDOM: _direction(random, thompson, uniform, alpha=alpha),
@@ -81,9 +82,9 @@ def compare_logs(random: BanditLog, thompson: BanditLog, *, alpha: float = 0.05)
     }
 
 
-def item_frequencies(log: BanditLog, n_items: int) -> NDArray[np.float64]:
-    """Share of each item at each position, shape (highest position + 1, n_items)."""
-    counts = np.zeros((int(log.position.max()) + 1, n_items))
+def item_frequencies(log: BanditLog, n_positions: int, n_items: int) -> NDArray[np.float64]:
+    """Share of each item at each position, shape (n_positions, n_items)."""
+    counts = np.zeros((n_positions, n_items))
     np.add.at(counts, (log.position, log.item), 1.0)
     return np.asarray(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0))
 

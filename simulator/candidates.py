@@ -1,0 +1,155 @@
+"""Policies that could have run instead: what each would have done on a logged decision."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from bandit.policies.exploration import inverse_gap_weighting
+from bandit.policy import Policy
+from bandit.primitives import Decision, Estimate
+from bandit.utility import PRESETS, Scenario
+from simulator.errors import BadStudyError, nearest
+
+Pmf: TypeAlias = tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A policy to be valued from the log.
+
+    Attributes
+    ----------
+    pmf
+        Its probabilities over ``decision.arms``, in their order; None where it cannot say.
+    arm
+        The one arm that it would always play, if it is of that kind.
+    scenario
+        The scenario that it chooses by, if not the decision's own.
+    """
+
+    name: str
+    pmf: Callable[[Decision], Pmf | None]
+    arm: str | None = None
+    scenario: Scenario | None = None
+
+
+def as_logged() -> Candidate:
+    """The policy that wrote the log."""
+    return Candidate("logged", lambda decision: decision.prediction.pmf)
+
+
+def always(arm_id: str) -> Candidate:
+    """``arm_id`` wherever it was eligible; elsewhere what the log did, as no router could do it."""
+
+    def pmf(decision: Decision) -> Pmf:
+        arms = decision.prediction.arms
+        if arm_id not in arms:
+            return decision.prediction.pmf
+        return tuple(float(arm == arm_id) for arm in arms)
+
+    return Candidate(f"always:{arm_id}", pmf, arm=arm_id)
+
+
+def by_policy(policy: Policy, *, scenario: Scenario | None = None) -> Candidate:
+    """A policy as it is now, such as one restored from a snapshot; it learns nothing meanwhile.
+
+    Fit for rows that it has not learned from: on its own training rows it looks better than it is.
+    """
+
+    def pmf(decision: Decision) -> Pmf | None:
+        if not decision.context.features_ok:
+            return None
+        wanted = scenario or decision.scenario
+        return policy.predict(decision.context, decision.arms, wanted).pmf
+
+    return Candidate(policy.version, pmf, scenario=scenario)
+
+
+def explored(
+    *, gamma: float, floor: float, scenario: Scenario | None = None, name: str = ""
+) -> Candidate:
+    """The logged estimates under another exploration, or another scenario, or both.
+
+    Parameters
+    ----------
+    gamma
+        Of inverse-gap weighting, per unit of utility; infinity leaves the floor and the best arm.
+    floor
+        Least probability of an eligible arm.
+    scenario
+        Utilities are composed anew from the logged estimates of quality, cost and latency; None
+        keeps the logged utilities. What was not estimated counts as the scenario's ceiling.
+    """
+
+    def pmf(decision: Decision) -> Pmf | None:
+        estimates = decision.prediction.estimates
+        if len(estimates) != len(decision.prediction.arms) or not estimates:
+            return None
+        utilities = [_utility(e, scenario) for e in estimates]
+        return inverse_gap_weighting(utilities, gamma=min(gamma, 1e12), floor=floor)
+
+    shown = name or f"explore:gamma={gamma:g},floor={floor:g}"
+    return Candidate(shown, pmf, scenario=scenario)
+
+
+def parse_candidate(text: str, *, gamma: float = 100.0, floor: float = 0.05) -> Candidate:
+    """A candidate from its name on the command line.
+
+    ``logged``; ``always:ARM``; ``scenario:NAME`` (a preset); ``explore:gamma=G,floor=F``.
+
+    Parameters
+    ----------
+    gamma, floor
+        What a name leaves open.
+
+    Raises
+    ------
+    BadStudyError
+        If it is none of these.
+
+    Examples
+    --------
+    >>> parse_candidate("always:edge").name
+    'always:edge'
+    """
+    kind, _, rest = text.partition(":")
+    if text == "logged":
+        return as_logged()
+    if kind == "always" and rest:
+        return always(rest)
+    if kind == "scenario":
+        if rest not in PRESETS:
+            raise BadStudyError("--candidate", text, "no such scenario" + nearest(rest, [*PRESETS]))
+        return explored(gamma=gamma, floor=floor, scenario=PRESETS[rest], name=text)
+    if kind == "explore":
+        stated = _numbers(text, rest)
+        return explored(gamma=stated.get("gamma", gamma), floor=stated.get("floor", floor))
+    want = "want logged, always:ARM, scenario:NAME or explore:gamma=G,floor=F"
+    raise BadStudyError("--candidate", text, want)
+
+
+def _numbers(text: str, rest: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for part in rest.split(",") if rest else []:
+        name, _, value = part.partition("=")
+        try:
+            found[name] = float(value)
+        except ValueError as error:
+            raise BadStudyError("--candidate", text, f"{value!r} is not a number") from error
+        least, most = (0.0, float("inf")) if name == "gamma" else (0.0, 1.0)
+        if name not in {"gamma", "floor"} or not least <= found[name] <= most:
+            want = "want gamma at least 0 and floor in [0, 1]"
+            raise BadStudyError("--candidate", text, want)
+    return found
+
+
+def _utility(estimate: Estimate, scenario: Scenario | None) -> float:
+    if scenario is None:
+        return estimate.utility
+    cost, latency = estimate.cost_usd, estimate.latency_s
+    value = scenario.reward(
+        quality=estimate.quality,
+        cost_usd=scenario.cost_ceiling_usd if cost is None else cost,
+        latency_s=scenario.latency_ceiling_s if latency is None else latency,
+    )
+    return 0.0 if value is None else value
