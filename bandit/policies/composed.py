@@ -56,11 +56,11 @@ class Magnitude:
 class ComposedPolicy:
     """Regression oracles for quality, cost and latency under inverse-gap weighting.
 
-    Quality is learned in two steps: what is common to all arms (how hard is the query?), then each
-    arm's difference from it. Under bandit feedback every vote teaches the first, so the second has
-    little left to explain. Cost is learned relative to the arm's token price, so that a new price
-    acts on the next query. Nothing about scenarios is learned except the typical size of their
-    gaps, the unit in which ``gamma`` counts.
+    Quality is the sum of what is common to all arms (how hard is the query?) and each arm's own
+    difference. Under bandit feedback every vote teaches the first, whichever arm it was for, so the
+    second has little left to explain. Cost is learned relative to the arm's token price, so that a
+    new price acts on the next query. Of scenarios only the typical size of their gaps is learned,
+    the unit in which ``gamma`` counts.
 
     Parameters
     ----------
@@ -145,10 +145,12 @@ class ComposedPolicy:
         x = self._layout.flatten(decision.context)
         block = self._blocks.add(decision.arm)
         if reward.quality is not None:
-            common = self._common.predict(x)
+            # Each part learns what the other leaves over, so that an arm seen rarely is not
+            # explained away by the one seen often.
             target = reward.quality - _PRIOR_QUALITY
+            common, difference = self._common.predict(x), self._difference.predict(x, block)
             self._difference.learn(x, target - common, block)
-            self._common.learn(x, target)
+            self._common.learn(x, target - difference)
             self._note_gap(decision.scenario.name, decision.prediction)
         if reward.cost_usd is not None or reward.latency_s is not None:
             self._learn_magnitudes(interaction, block)

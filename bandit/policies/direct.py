@@ -67,12 +67,13 @@ class DirectPolicy:
         """Update from the combined reward; interactions without one teach nothing."""
         check_interaction(interaction)
         decision, value = interaction.decision, interaction.reward.value
+        x = self._layout.flatten(decision.context)
         for arm in decision.arms:
             self._blocks.add(arm.arm_id)
         if value is not None and len(decision.arms) > 1:
             names = [arm.arm_id for arm in decision.arms]
             self._bandit.learn(
-                self._layout.flatten(decision.context),
+                x,
                 self._numbers(decision.arms),
                 names.index(decision.arm),
                 loss=1.0 - value,

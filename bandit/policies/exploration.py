@@ -16,10 +16,10 @@ def inverse_gap_weighting(
 
     Examples
     --------
-    >>> inverse_gap_weighting([0.5, 0.6], gamma=80.0, floor=0.02)
-    (0.1, 0.9)
-    >>> inverse_gap_weighting([0.5, 0.6], gamma=1e9, floor=0.02)
-    (0.02, 0.98)
+    >>> inverse_gap_weighting([0.25, 0.5], gamma=8.0, floor=0.02)
+    (0.25, 0.75)
+    >>> inverse_gap_weighting([0.25, 0.5], gamma=1e9, floor=0.125)
+    (0.125, 0.875)
     """
     k = len(utilities)
     best = max(range(k), key=utilities.__getitem__)

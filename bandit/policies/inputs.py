@@ -9,6 +9,8 @@ from bandit.errors import BadInteractionError, BadSnapshotError
 from bandit.policies.vw import MAX_ARMS
 from bandit.primitives import Context, FloatVector, Interaction
 
+_SMALLEST = 1e-6
+"""Features closer to 0 than this are 0."""
 _RANGES: Mapping[str, tuple[float, float]] = {
     "quality": (0.0, 1.0),
     "cost_usd": (0.0, 1e6),
@@ -62,7 +64,8 @@ class Layout:
         # The sum of finite float32 values of order 1 is finite; one NaN or infinity is not.
         if not math.isfinite(float(x.sum())):
             raise BadInteractionError("context", "a value that is not finite")
-        return x
+        # --coin divides by squares of features: one of 1e-30 would make its weights NaN.
+        return np.where(np.abs(x) < _SMALLEST, np.float32(0.0), x)
 
 
 class Blocks:

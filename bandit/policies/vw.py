@@ -5,6 +5,7 @@ add an arm, a ``|`` a namespace. Every number is checked before it gets here, be
 label ruins a VW model for good.
 """
 
+import struct
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,68 +25,84 @@ def _bits(n_weights: int) -> int:
 
 
 class Regressor:
-    """Squared-loss linear regression, one block of weights per arm.
+    """Squared-loss linear regression by VW, with averaged weights; one block per arm.
 
     ``--coin`` (Orabona and Pal, "Coin betting and parameter-free online learning", 2016) has no
-    learning rate to tune and does not care how features are scaled; without VW's own constant its
-    prediction is linear in the features.
+    learning rate to tune and does not care how features are scaled. Its last weights still jump
+    with every noisy vote, so predictions use their polynomial-decay average (Shamir and Zhang,
+    "Stochastic gradient descent for non-smooth optimization", 2013, section 4), kept per block:
+    ``w_avg += (w - w_avg) (eta + 1) / (eta + t)``.
 
     Parameters
     ----------
     n_features
         Length of the vectors that will be given.
+    n_blocks
+        Blocks of weights; block ``b`` is used by arm ``b`` alone.
     """
 
     arguments = ("--coin", "--noconstant", "--quiet")
+    eta = 3.0
 
     def __init__(self, n_features: int, *, n_blocks: int = MAX_ARMS) -> None:
         self.n_features = n_features
         self._arguments = [*self.arguments, "-b", str(_bits(n_features * n_blocks))]
-        self._adopt(vw.Workspace(self._arguments))
         self._indices = np.arange(n_features, dtype=np.uint64)
+        self._average = np.zeros((n_blocks, n_features), dtype=np.float32)
+        self._n_learned = np.zeros(n_blocks, dtype=np.int64)
+        self._adopt(vw.Workspace(self._arguments))
 
     def _adopt(self, workspace: vw.Workspace) -> None:
         self._workspace = workspace
         # A view into VW's own memory: column 0 is the weight, the others are the optimiser's.
         self._weights: FloatVector = workspace.weights()[:, 0, 0]
 
-    def _example(self, x: FloatVector, block: int, label: float) -> vw.Example:
-        example = vw.Example()
-        example["x"].push_many_features(self._indices + np.uint64(block * self.n_features), x)
-        example.set_label(vw.SimpleLabel(label))
-        return example
+    def _block(self, block: int) -> slice:
+        return slice(block * self.n_features, (block + 1) * self.n_features)
 
     def predict(self, x: FloatVector, block: int = 0) -> float:
-        """The value at ``x`` of shape (n_features,); 0 before anything was learned.
-
-        Reads VW's weights in place: the same number as `predict_by_vw`, without an example.
-        """
-        start = block * self.n_features
-        return float(self._weights[start : start + self.n_features] @ x)
-
-    def predict_by_vw(self, x: FloatVector, block: int = 0) -> float:
-        """The value that VW itself computes; what tests compare `predict` with."""
-        return float(self._workspace.predict_one(self._example(x, block, 0.0)))
+        """The value at ``x`` of shape (n_features,); 0 before anything was learned."""
+        return float(self._average[block] @ x)
 
     def learn(self, x: FloatVector, label: float, block: int = 0) -> None:
         """Update towards ``label``, a finite number of order 1."""
-        self._workspace.learn_one(self._example(x, block, label))
+        example = vw.Example()
+        example["x"].push_many_features(self._indices + np.uint64(block * self.n_features), x)
+        example.set_label(vw.SimpleLabel(label))
+        self._workspace.learn_one(example)
+        self._n_learned[block] += 1
+        share = (self.eta + 1.0) / (self.eta + float(self._n_learned[block]))
+        average = self._average[block]
+        average += np.float32(min(1.0, share)) * (self._weights[self._block(block)] - average)
 
     def contributions(self, x: FloatVector, block: int = 0) -> NDArray[np.float32]:
         """What each feature adds to the prediction, shape (n_features,); they sum to it."""
-        start = block * self.n_features
-        return np.asarray(self._weights[start : start + self.n_features] * x, dtype=np.float32)
+        return np.asarray(self._average[block] * x, dtype=np.float32)
 
     def dump(self) -> bytes:
         """The weights with everything that further learning needs."""
-        return bytes(self._workspace.serialize())
+        used = int(np.flatnonzero(self._n_learned).max(initial=-1)) + 1
+        model = bytes(self._workspace.serialize())
+        return b"".join(
+            (
+                struct.pack("<II", used, len(model)),
+                model,
+                self._n_learned[:used].astype("<i8").tobytes(),
+                self._average[:used].astype("<f4").tobytes(),
+            )
+        )
 
     def load(self, blob: bytes) -> None:
         """Continue from `dump`'s bytes."""
+        used, size = struct.unpack_from("<II", blob)
+        counts, averages = 8 + size, 8 + size + 8 * used
         try:
-            self._adopt(vw.Workspace(self._arguments, model_data=blob))
-        except RuntimeError as error:
+            self._adopt(vw.Workspace(self._arguments, model_data=blob[8:counts]))
+            self._n_learned[:used] = np.frombuffer(blob, "<i8", used, counts)
+            flat = np.frombuffer(blob, "<f4", used * self.n_features, averages)
+        except (RuntimeError, ValueError) as error:
             raise BadSnapshotError(str(error)) from error
+        self._average[:used] = flat.reshape(used, self.n_features)
 
 
 class SquareCB:
