@@ -1,23 +1,22 @@
 """Writes down every decision while it is carried out, and how it went afterwards."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Protocol
 
-from feedback.errors import FeedbackError
 from feedback.log import DecisionLog, LoggedDecision
 from feedback.outcome import Outcome
 from serving.accounting import Meter
 from serving.answering import Answer, Routed
 from serving.arms import ArmSpec
 from serving.deadline import Deadline
+from serving.outcomes import OutcomeWriter
 from serving.pricing import Charge
 
 _FLUSH_S = 10.0
-
-_LOG = logging.getLogger(__name__)
+_LONGEST_NAME = 200
+_NUL = "\x00"
 
 
 class Writer(Protocol):
@@ -47,8 +46,8 @@ NO_WATCHER = Watcher()
 class Recorder:
     """Follows answers from their decision to their outcome.
 
-    One task an answer writes both rows, so that nobody waits for the database but an answer that is
-    ready before its decision is durable. An outcome follows only a decision that was written.
+    One task an answer sees to both rows, so that nobody waits for the database but an answer that
+    is ready before its decision is durable. An outcome follows only a decision that was written.
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class Recorder:
         watcher: Watcher = NO_WATCHER,
     ) -> None:
         self._writer = writer
-        self._log = log
+        self._outcomes = OutcomeWriter(log)
         self._arms = arms
         self._now = now
         self._watcher = watcher
@@ -118,17 +117,14 @@ class Recorder:
             await asyncio.wait(tuple(self._tasks), timeout=_FLUSH_S)
         for task in self._tasks:
             task.cancel()
+        await self._outcomes.aclose(timeout_s=_FLUSH_S)
 
     async def _record(self, answer: Answer) -> None:
         durable = await self._writer.add(answer.routed.logged)
         answer.durable.set_result(durable)
         outcome = await answer.outcome
-        if not durable:
-            return
-        try:
-            await self._log.add_outcome(outcome)
-        except FeedbackError as error:
-            _LOG.warning("outcome of %s was not written: %s", outcome.decision_id, error)
+        if durable:
+            self._outcomes.put(outcome)
 
     def _outcome(self, answer: Answer, latency_s: float) -> Outcome:
         spec, meter = self._arms[answer.arm], answer.meter
@@ -137,16 +133,21 @@ class Recorder:
         return Outcome(
             answer.routed.decision.decision_id,
             answer.arm,
-            meter.model or spec.model,
+            _storable(meter.model or spec.model),
             latency_s,
             answer.ttft_s,
             spent.cost_usd,
             spent.cost_source,
             spent.tokens_in,
             spent.tokens_out,
-            meter.finish_reason,
+            None if meter.finish_reason is None else _storable(meter.finish_reason),
             answer.failure,
             meter.confidence,
             at=self._now(),
-            answer=meter.text,
+            answer=None if meter.text is None else meter.text.replace(_NUL, ""),
         )
+
+
+def _storable(name: str) -> str:
+    """A name that the model's side made up, as the tables can take it."""
+    return name.replace(_NUL, "")[:_LONGEST_NAME]
