@@ -55,6 +55,8 @@ def effective_sample_size(weight: ArrayLike) -> Array:
     2.0
     """
     w = np.asarray(weight, dtype=np.float64)
+    top = w.max(axis=-1, keepdims=True)
+    w = w / np.where(top > 0.0, top, 1.0)
     square = (w * w).sum(axis=-1)
     return np.asarray(w.sum(axis=-1) ** 2 / np.where(square > 0.0, square, 1.0))
 

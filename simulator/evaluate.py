@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandit.confseq import ConfidenceSequence, lift_sequence, value_sequence
-from bandit.ope import ValueEstimate, estimate_all, snips
+from bandit.ope import ValueEstimate, estimate_all, preferred, snips
 from bandit.primitives import Decision
 from bandit.sample import Sample
 from bandit.support import support_report
@@ -251,12 +251,13 @@ def _valued(
     w_max = 1.0 / floor
     own = Sample(reward, np.ones(len(rows)), np.ones(len(rows)), session=sample.session)
     estimates = estimate_all(sample, w_max=w_max, alpha=config.alpha)
+    first = preferred(estimates)
     return replace(
         report,
         floor=floor,
         logged=replace(snips(own, alpha=config.alpha), method="mean"),
         estimates=estimates,
-        headline="dr" if sample.weight.any() else None,
+        headline=None if first is None else first.method,
         unsupported=support.unsupported,
         below_floor=support.below_floor,
         value_sequence=value_sequence(
