@@ -16,6 +16,7 @@ from serving.errors import ForbiddenError, SettingsError, UnauthorizedError
 Scope: TypeAlias = Literal["inference", "feedback", "admin"]
 SCOPES: tuple[str, ...] = get_args(Scope)
 PREFIX = "sk-pm-"
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 
 
@@ -190,6 +191,23 @@ class KeyRing:
             file.flush()
             os.fsync(file.fileno())
         scratch.replace(self._path)
+
+
+def check_exposure(host: str, ring: KeyRing) -> None:
+    """Refuse to listen beyond this machine without a key.
+
+    Raises
+    ------
+    SettingsError
+        If there is no key that is still valid.
+    """
+    if host not in _LOOPBACK and all(record.revoked_at for record in ring.list()):
+        raise SettingsError(
+            "server.host",
+            f"{host} is open to others and there is no API key",
+            "make one with 'pointsman keys create --scope inference --scope feedback', "
+            "or listen on 127.0.0.1",
+        )
 
 
 def _public_part(token: str) -> str:

@@ -7,19 +7,17 @@ from prometheus_client.exposition import generate_latest
 
 _LATENCY_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _OVERHEAD_BUCKETS_S = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 1)
-_LAG_BUCKETS_S = (1, 10, 60, 600, 3600, 86_400, 604_800)
-_MOST_LABELS = 200
 
 
 class Metrics:
     """Every metric of a server, in a registry of its own.
 
-    Labels come from configuration or fixed lists; what a client can choose is capped by `bounded`.
+    Labels come from configuration or fixed lists, never from what a client says, so that nobody can
+    make them grow.
     """
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry(auto_describe=True)
-        self._seen: dict[str, set[str]] = {}
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"pointsman_{name}", text, labels, registry=registry)
@@ -40,9 +38,6 @@ class Metrics:
             "Featurize, predict, draw and log",
             buckets=_OVERHEAD_BUCKETS_S,
         )
-        self.embedding_s = histogram(
-            "embedding_seconds", "Features of one query", buckets=_OVERHEAD_BUCKETS_S
-        )
         self.arm_latency_s = histogram("arm_latency_seconds", "Whole answer", "arm")
         self.arm_ttft_s = histogram("arm_ttft_seconds", "First token", "arm")
         self.arm_inflight = gauge("arm_inflight", "Answers being made", "arm")
@@ -51,32 +46,10 @@ class Metrics:
         self.fallbacks = counter("fallbacks_total", "Answers by another arm", "from", "to", "cause")
         self.cost_usd = counter("cost_usd_total", "Cost of answers in US dollars", "arm")
         self.feedback = counter("feedback_total", "Feedback by result", "metric", "status")
-        self.feedback_lag_s = histogram(
-            "feedback_lag_seconds",
-            "Decision to feedback",
-            buckets=_LAG_BUCKETS_S,
-        )
-        self.reward = histogram(
-            "reward", "Combined reward", "arm", buckets=[i / 10 for i in range(1, 11)]
-        )
         self.learner_applied = gauge("learner_events_applied_total", "Interactions learned")
         self.learner_lag_events = gauge("learner_lag_events", "Log positions not yet learned")
-        self.learner_lag_s = gauge("learner_lag_seconds", "Age of the last look at the log")
         self.policy_info = gauge("policy_version", "1 for the policy that serves", "version")
-        self.policy_age_s = gauge("policy_age_seconds", "Time since the last swap")
-        self.policy_swaps = counter("policy_swaps_total", "Policy swaps", "result")
-        self.drift = counter("drift_detected_total", "Drift alarms", "signal")
         self.draining = gauge("draining", "1 while the server stops")
-
-    def bounded(self, label: str, value: str) -> str:
-        """``value``, or ``other`` once ``label`` has had 200 values: clients choose some."""
-        seen = self._seen.setdefault(label, set())
-        if value in seen:
-            return value
-        if len(seen) >= _MOST_LABELS:
-            return "other"
-        seen.add(value)
-        return value
 
     def render(self) -> bytes:
         """The registry in Prometheus's text format."""

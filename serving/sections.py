@@ -8,10 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from bandit.errors import BanditError
 from bandit.primitives import Tier
 from bandit.utility import Scenario
+from feedback.reward import METRIC_WEIGHTS
 
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=30 * 86_400, allow_inf_nan=False)]
 Unit: TypeAlias = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Price: TypeAlias = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Weight: TypeAlias = Annotated[float, Field(ge=0, le=1e3, allow_inf_nan=False)]
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,31}$")]
 
 
@@ -33,6 +35,9 @@ class ServerSettings(_Section):
     )
     drain_s: Seconds = Field(
         default=20.0, description="time that answers get to finish at a stop, seconds"
+    )
+    answer_timeout_s: Seconds = Field(
+        default=300.0, description="for one answer over all arms that are tried, seconds"
     )
     max_connections: int = Field(
         default=1024, ge=1, le=100_000, description="requests in flight; more get 429 at once"
@@ -97,7 +102,13 @@ class ArmSettings(_Section):
     context_tokens: int | None = Field(
         default=None, ge=128, description="query and answer together, in tokens; none is unknown"
     )
-    threads: int = Field(default=1, ge=1, le=256, description="threads of a llama_cpp arm")
+    threads: int = Field(
+        default=0, ge=0, le=256, description="threads of a llama_cpp worker; 0 leaves one core free"
+    )
+    workers: int = Field(default=1, ge=1, le=64, description="processes of a llama_cpp arm")
+    sha256: str = Field(
+        default="", pattern=r"^([0-9a-f]{64})?$", description="digest that model_path must have"
+    )
     queue_limit: int = Field(
         default=16, ge=0, le=10_000, description="queries that may wait for this arm"
     )
@@ -172,7 +183,7 @@ class PolicySettings(_Section):
         default="composed", description="learn quality, cost and latency apart, or their sum"
     )
     gamma: float = Field(
-        default=20.0,
+        default=10.0,
         gt=0,
         le=1e6,
         description="exploitation against exploration; higher explores less",
@@ -180,7 +191,6 @@ class PolicySettings(_Section):
     floor: float = Field(
         default=0.02, ge=0.001, le=0.5, description="least probability of an eligible arm"
     )
-    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="seed of the policy's weights")
     draw_seed: int | None = Field(
         default=None, ge=0, description="seed of the draws, for repeating a run; none draws afresh"
     )
@@ -189,8 +199,8 @@ class PolicySettings(_Section):
 class FeatureSettings(_Section):
     """What is known of a query before choosing."""
 
-    max_tokens: int = Field(
-        default=256, ge=16, le=512, description="tokens of a query that are embedded"
+    cache_dir: Path | None = Field(
+        default=None, description="folder of exported models; none is inside the data folder"
     )
     threads: int = Field(default=1, ge=1, le=64, description="threads of the embedding model")
 
@@ -212,6 +222,10 @@ class FeedbackSettings(_Section):
     reward_window_s: Annotated[float, Field(gt=0, le=3650 * 86_400, allow_inf_nan=False)] = Field(
         default=7 * 86_400.0,
         description="feedback later than this is kept and not learned, seconds",
+    )
+    weights: dict[Literal["task_success", "rating", "thumbs", "judge"], Weight] = Field(
+        default_factory=lambda: dict(METRIC_WEIGHTS),  # type: ignore[arg-type]
+        description="how much a metric counts beside others; one left out is not learned",
     )
     default_quality: Unit | None = Field(
         default=None, description="quality of an answer that nobody judged; none: not learned"

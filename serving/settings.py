@@ -38,7 +38,8 @@ from serving.yaml_source import Location, YamlDocument, read
 
 ENV_PREFIX = "POINTSMAN_"
 DEFAULT_FILE = Path("pointsman.yaml")
-_NOT_SETTINGS = frozenset({"config"})
+# Read by the command line: the settings file, and where a running server is and with which key.
+_NOT_SETTINGS = frozenset({"config", "url", "key"})
 
 
 def _default_arms() -> tuple[ArmSettings, ...]:
@@ -96,6 +97,16 @@ class Settings(BaseSettings):
         """Presets and own scenarios by name; an own one replaces a preset of its name."""
         own = {name: section.scenario(name) for name, section in self.scenarios.items()}
         return {**PRESETS, **own}
+
+    @property
+    def postgres_dir(self) -> Path:
+        """Folder of the embedded Postgres."""
+        return self.database.data_dir / "postgres"
+
+    @property
+    def models_dir(self) -> Path:
+        """Folder of exported embedding models."""
+        return self.features.cache_dir or self.database.data_dir / "models"
 
     @property
     def keys_file(self) -> Path:

@@ -65,8 +65,6 @@ async def _contributions(
     version = decision.prediction.policy_version
     try:
         policy = await services.holder.resolve(version)
-        if policy is None:
-            return {}, f"the policy {version!r} is no longer kept"
         weights = policy.explain(decision.context, decision.arms)
     except (BanditError, FeedbackError, LookupError) as error:
         return {}, str(error)

@@ -1,5 +1,6 @@
 """What wraps every request."""
 
+import asyncio
 import re
 import secrets
 import time
@@ -9,7 +10,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.api.errors import response
-from serving.errors import BackendOverloadedError
+from serving.errors import BackendError, BackendOverloadedError, BackendUnavailableError
 from serving.metrics import Metrics
 
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}\Z")
@@ -35,11 +36,13 @@ class RequestMiddleware:
         app: ASGIApp,
         *,
         metrics: Metrics,
+        draining: asyncio.Event,
         most_in_flight: int = 1024,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._app = app
         self._metrics = metrics
+        self._draining = draining
         self._most = most_in_flight
         self._timer = timer
         self._in_flight = 0
@@ -60,8 +63,9 @@ class RequestMiddleware:
             self._finish(scope, watch)
 
     async def _run(self, scope: Scope, receive: Receive, watch: "_Watch") -> None:
-        if self._in_flight > self._most and not scope["path"].startswith("/health"):
-            await response(_too_busy())(scope, receive, watch.send)
+        refusal = None if scope["path"].startswith("/health") else self._refusal()
+        if refusal is not None:
+            await response(refusal)(scope, receive, watch.send)
             return
         try:
             await self._app(scope, receive, watch.send)
@@ -69,6 +73,13 @@ class RequestMiddleware:
             self._log.exception("unforeseen error", request_id=watch.request_id)
             if watch.status is None:
                 await response(error)(scope, receive, watch.send)
+
+    def _refusal(self) -> BackendError | None:
+        if self._draining.is_set():
+            return BackendUnavailableError("server", "it is stopping; try again")
+        if self._in_flight > self._most:
+            return BackendOverloadedError("server", "too many requests in flight; try again", 1.0)
+        return None
 
     def _finish(self, scope: Scope, watch: "_Watch") -> None:
         route = scope.get("route")
@@ -86,10 +97,6 @@ class RequestMiddleware:
             ms=round((self._timer() - watch.started) * 1000, 2),
             **scope.get("pointsman.facts", {}),
         )
-
-
-def _too_busy() -> BackendOverloadedError:
-    return BackendOverloadedError("server", "too many requests in flight; try again", 1.0)
 
 
 class _Watch:

@@ -1,0 +1,32 @@
+"""The HTTP application around services that were started elsewhere."""
+
+from fastapi import FastAPI
+
+from serving.api import admin, chat, errors, feedback, route
+from serving.api.middleware import RequestMiddleware
+from serving.bootstrap import Services
+from serving.version import version
+
+
+def build_app(services: Services) -> FastAPI:
+    """The application; ``services`` stay the caller's to stop."""
+    app = FastAPI(
+        title="Pointsman",
+        version=version(),
+        summary="Routes each query to the model that is worth it, and learns from feedback.",
+        openapi_url="/openapi.json",
+        redoc_url=None,
+    )
+    app.state.services = services
+    errors.install(app)
+    app.include_router(feedback.router)
+    app.include_router(route.router)
+    app.include_router(admin.router)
+    app.router.routes.extend(chat.routes())
+    app.add_middleware(
+        RequestMiddleware,
+        metrics=services.metrics,
+        draining=services.draining,
+        most_in_flight=services.settings.server.max_connections,
+    )
+    return app

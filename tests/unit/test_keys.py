@@ -1,0 +1,134 @@
+"""API keys: made, recognised, revoked, never stored."""
+
+import stat
+from datetime import UTC, datetime
+
+import pytest
+
+from serving.errors import ForbiddenError, SettingsError, UnauthorizedError
+from serving.keys import EVERYONE, KeyRing, check_exposure
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def now():
+    return NOW
+
+
+def ring(folder, **options):
+    return KeyRing(folder / "keys.json", **options)
+
+
+def test_without_any_key_everyone_may_do_everything(tmp_path):
+    assert ring(tmp_path).authenticate(None) is EVERYONE
+
+
+def test_a_key_is_recognised_with_its_scopes(tmp_path):
+    token, record = ring(tmp_path).create(["feedback", "inference"], name="app", now=now)
+    who = ring(tmp_path).authenticate(token)
+    assert (who.key_id, who.scopes) == (record.key_id, {"inference", "feedback"})
+
+
+def test_a_key_has_a_public_and_a_secret_part(tmp_path):
+    token, record = ring(tmp_path).create(["admin"], name="", now=now)
+    prefix, public, secret = token.rsplit("-", 2)
+    assert (prefix, public, len(secret)) == ("sk-pm", record.key_id, 48)
+
+
+def test_the_secret_is_nowhere_on_disk(tmp_path):
+    token, _ = ring(tmp_path).create(["admin"], name="", now=now)
+    secret = token.rsplit("-", 1)[1]
+    assert all(secret not in path.read_text() for path in tmp_path.iterdir())
+
+
+def test_the_file_is_for_its_owner_only(tmp_path):
+    ring(tmp_path).create(["admin"], name="", now=now)
+    assert stat.S_IMODE((tmp_path / "keys.json").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda token: None,
+        lambda token: "",
+        lambda token: token[:-1],
+        lambda token: token + "a",
+        lambda token: token.upper(),
+        lambda token: token.replace("sk-pm-", "sk-"),
+        lambda token: "sk-pm-aaaaaaaaaaaa-" + "b" * 48,
+        lambda token: "é" * 80,
+        lambda token: token.rsplit("-", 1)[0],
+    ],
+)
+def test_anything_but_the_key_itself_is_refused(tmp_path, change):
+    token, _ = ring(tmp_path).create(["inference"], name="", now=now)
+    with pytest.raises(UnauthorizedError):
+        ring(tmp_path).authenticate(change(token))
+
+
+def test_a_running_server_notices_a_new_key_and_a_revoked_one(tmp_path):
+    server, operator = ring(tmp_path), ring(tmp_path)
+    assert server.open
+    token, record = operator.create(["inference"], name="", now=now)
+    with pytest.raises(UnauthorizedError):
+        server.authenticate(None)
+    assert server.authenticate(token).key_id == record.key_id
+    operator.revoke(record.key_id, now=now)
+    with pytest.raises(UnauthorizedError):
+        server.authenticate(token)
+
+
+def test_deleting_the_file_never_opens_a_server(tmp_path):
+    server = ring(tmp_path)
+    server.create(["inference"], name="", now=now)
+    server.authenticate(server.create(["inference"], name="", now=now)[0])
+    (tmp_path / "keys.json").unlink()
+    with pytest.raises(UnauthorizedError):
+        server.authenticate(None)
+
+
+def test_a_scope_that_is_missing_is_named(tmp_path):
+    token, _ = ring(tmp_path).create(["inference"], name="", now=now)
+    with pytest.raises(ForbiddenError, match="feedback"):
+        ring(tmp_path).authenticate(token).require("feedback")
+
+
+def test_admin_includes_the_other_scopes_and_sees_every_decision(tmp_path):
+    token, _ = ring(tmp_path).create(["admin"], name="", now=now)
+    who = ring(tmp_path).authenticate(token)
+    who.require("inference")
+    assert who.speaks_for is None
+
+
+def test_other_keys_speak_for_themselves(tmp_path):
+    token, record = ring(tmp_path).create(["feedback"], name="", now=now)
+    assert ring(tmp_path).authenticate(token).speaks_for == record.key_id
+
+
+@pytest.mark.parametrize("scopes", [[], ["everything"], ["inference", "Admin"]])
+def test_unknown_scopes_are_refused(tmp_path, scopes):
+    with pytest.raises(SettingsError, match="inference, feedback, admin"):
+        ring(tmp_path).create(scopes, name="", now=now)
+
+
+def test_revoking_what_does_not_exist_says_so(tmp_path):
+    with pytest.raises(SettingsError, match="no key 'nobody'"):
+        ring(tmp_path).revoke("nobody", now=now)
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    (tmp_path / "keys.json").write_text("{")
+    with pytest.raises(SettingsError, match=r"keys\.json"):
+        ring(tmp_path).authenticate(None)
+
+
+def test_beyond_loopback_a_valid_key_is_needed(tmp_path):
+    keys = ring(tmp_path)
+    check_exposure("127.0.0.1", keys)
+    with pytest.raises(SettingsError, match="pointsman keys create"):
+        check_exposure("0.0.0.0", keys)
+    _, record = keys.create(["inference"], name="", now=now)
+    check_exposure("0.0.0.0", keys)
+    keys.revoke(record.key_id, now=now)
+    with pytest.raises(SettingsError):
+        check_exposure("0.0.0.0", keys)

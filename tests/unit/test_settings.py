@@ -1,0 +1,176 @@
+"""Settings: defaults, precedence, and what a mistake gets."""
+
+import pytest
+
+from serving.errors import SettingsError
+from serving.settings import Settings, load
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_around(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name in ("POINTSMAN_CONFIG", "POINTSMAN_URL", "POINTSMAN_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def write(folder, text):
+    path = folder / "pointsman.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_everything_has_a_default():
+    settings = load()
+    assert settings.server.port == 8080
+    assert settings.database.dsn is None
+    assert [arm.id for arm in settings.arms] == ["edge", "cloud"]
+    assert settings.scenario in settings.known_scenarios
+
+
+def test_the_file_in_the_working_folder_is_read(tmp_path):
+    write(tmp_path, "server:\n  port: 9000\n")
+    assert load().server.port == 9000
+
+
+def test_the_environment_wins_over_the_file_and_the_command_line_over_both(tmp_path, monkeypatch):
+    write(tmp_path, "server:\n  port: 9000\n  drain_s: 3\n")
+    monkeypatch.setenv("POINTSMAN_SERVER__PORT", "9001")
+    assert load().server.port == 9001
+    found = load(overrides={"server": {"port": 9002}})
+    assert (found.server.port, found.server.drain_s) == (9002, 3)
+
+
+def test_pointsman_config_names_the_file(tmp_path, monkeypatch):
+    path = tmp_path / "other.yaml"
+    path.write_text("scenario: speed\n")
+    monkeypatch.setenv("POINTSMAN_CONFIG", str(path))
+    assert load().scenario == "speed"
+
+
+def test_variables_are_filled_in(tmp_path):
+    path = write(tmp_path, "server:\n  port: ${P}\n  host: ${H:-localhost}\n")
+    found = load(path, environ={"P": "7777"})
+    assert (found.server.port, found.server.host) == (7777, "localhost")
+
+
+def test_a_variable_that_is_not_set_is_named_with_its_line(tmp_path):
+    path = write(tmp_path, "server:\n  port: ${NOWHERE}\n")
+    with pytest.raises(SettingsError, match=r"pointsman\.yaml:2: .*NOWHERE is not set"):
+        load(path, environ={})
+
+
+MISTAKES = [
+    ("sever:\n  port: 1\n", r"yaml:1: sever: unknown setting; did you mean 'server'\?"),
+    ("server:\n  prot: 1\n", r"yaml:2: server\.prot: unknown setting; did you mean 'port'\?"),
+    ("server:\n  port: many\n", r"yaml:2: server\.port: want a valid integer"),
+    ("server:\n  port: 70000\n", r"yaml:2: server\.port: want less than or equal to 65535"),
+    ("server:\n  port: 1\n  port: 2\n", r"yaml:3: 'port' is given twice"),
+    ("server: [1\n", r"yaml:2: not valid YAML"),
+    ("- 1\n", r"yaml:1: settings are a mapping"),
+    ("policy:\n  gamma: .nan\n", r"yaml:2: policy\.gamma: want "),
+    ("scenario: sped\n", r"scenario 'sped' does not exist; did you mean 'speed'\?"),
+    (
+        "scenarios:\n  mine:\n    w_quality: 0.5\n    w_cost: 0.1\n    w_latency: 0.1\n",
+        r"yaml:2: scenarios\.mine: .*weights that sum to 1",
+    ),
+    (
+        "arms:\n" + 2 * "  - {id: a, tier: edge, backend: llama_cpp}\n",
+        r"two arms have the id 'a'",
+    ),
+    (
+        "arms:\n  - id: gpt\n    tier: cloud\n    backend: openai\n",
+        r"yaml:2: arms\.0: an openai arm needs base_url and model",
+    ),
+    (
+        "arms:\n  - {id: auto, tier: edge, backend: llama_cpp}\n",
+        r"yaml:2: arms\.0: 'auto' is what clients call the router",
+    ),
+    (
+        "arms:\n  - id: x\n    tier: cloud\n    backend: openai\n    modle: y\n",
+        r"yaml:5: arms\.0\.modle: unknown setting; did you mean 'model'\?",
+    ),
+    ("arms: []\n", r"yaml:1: arms: .*at least 1 item"),
+    ("feedback:\n  weights: {thumb: 1}\n", r"yaml:2: feedback\.weights\.thumb"),
+    ("feedback:\n  default_quality: 2\n", r"yaml:2: feedback\.default_quality: want less than"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), MISTAKES, ids=[text[:30] for text, _ in MISTAKES])
+def test_a_mistake_is_refused_with_its_line(tmp_path, text, message):
+    with pytest.raises(SettingsError, match=message):
+        load(write(tmp_path, text))
+
+
+def test_every_mistake_is_told_at_once(tmp_path):
+    path = write(tmp_path, "server:\n  prot: 1\n  drain_s: -1\n")
+    with pytest.raises(SettingsError) as caught:
+        load(path)
+    assert "prot" in str(caught.value)
+    assert "drain_s" in str(caught.value)
+
+
+def test_a_misspelt_variable_is_refused(monkeypatch):
+    monkeypatch.setenv("POINTSMAN_SEVER__PORT", "1")
+    with pytest.raises(SettingsError, match=r"POINTSMAN_SEVER__PORT: .*'server'"):
+        load()
+
+
+def test_a_misspelt_nested_variable_is_refused(monkeypatch):
+    monkeypatch.setenv("POINTSMAN_SERVER__PROT", "1")
+    with pytest.raises(SettingsError, match=r"POINTSMAN_SERVER__PROT: .*'port'"):
+        load()
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(SettingsError, match=r"nowhere\.yaml"):
+        load(tmp_path / "nowhere.yaml")
+
+
+def test_three_variables_replace_the_stand_in(monkeypatch):
+    monkeypatch.setenv("POINTSMAN_CLOUD__BASE_URL", "https://api.example.com/v1")
+    monkeypatch.setenv("POINTSMAN_CLOUD__MODEL", "large")
+    monkeypatch.setenv("POINTSMAN_CLOUD__API_KEY", "sk-secret")
+    cloud = load().arms[1]
+    assert (cloud.backend, cloud.model) == ("openai", "large")
+    assert cloud.api_key.get_secret_value() == "sk-secret"
+
+
+def test_secrets_are_masked_when_settings_are_shown(monkeypatch):
+    monkeypatch.setenv("POINTSMAN_CLOUD__BASE_URL", "https://api.example.com/v1")
+    monkeypatch.setenv("POINTSMAN_CLOUD__MODEL", "large")
+    monkeypatch.setenv("POINTSMAN_CLOUD__API_KEY", "sk-secret")
+    monkeypatch.setenv("POINTSMAN_DATABASE__DSN", "postgresql://me:hunter2@db/x")
+    shown = load().model_dump_json() + repr(load())
+    assert "sk-secret" not in shown
+    assert "hunter2" not in shown
+
+
+def test_an_error_does_not_show_the_value(tmp_path):
+    path = write(tmp_path, "cloud:\n  api_key: [sk-secret]\n  base_url: http://x/v1\n  model: m\n")
+    with pytest.raises(SettingsError) as caught:
+        load(path)
+    assert "sk-secret" not in str(caught.value)
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(ValueError, match="frozen"):
+        load().server.port = 1
+
+
+def test_every_setting_is_described():
+    def sections():
+        for name, field in Settings.model_fields.items():
+            model = field.annotation
+            if hasattr(model, "model_fields"):
+                yield from ((f"{name}.{n}", f) for n, f in model.model_fields.items())
+            else:
+                yield name, field
+
+    assert [name for name, field in sections() if not field.description] == []
+
+
+def test_own_scenarios_stand_beside_the_presets(tmp_path):
+    text = "scenarios:\n  mine: {w_quality: 1, w_cost: 0, w_latency: 0}\nscenario: mine\n"
+    found = load(write(tmp_path, text))
+    assert {"mine", "balanced", "speed"} <= set(found.known_scenarios)
+    assert found.known_scenarios["mine"].w_quality == 1.0
