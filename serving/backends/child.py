@@ -20,6 +20,11 @@ def environment() -> dict[str, str]:
     return {**kept, "PYTHONPATH": os.pathsep.join(p for p in paths if p), "PYTHONUNBUFFERED": "1"}
 
 
+def own_pid() -> int:
+    """Number of this process, for `die_with_parent`."""
+    return os.getpid()
+
+
 async def spawn(
     module: str, *arguments: str, line_limit: int = 1 << 24
 ) -> asyncio.subprocess.Process:

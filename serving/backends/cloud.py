@@ -1,10 +1,8 @@
 """The cloud arm: any OpenAI-compatible API over HTTP."""
 
 import asyncio
-import json
 import random
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
@@ -13,13 +11,13 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
-import orjson
 from httpx_aiohttp import AiohttpTransport
 from pydantic import SecretStr
 
 from features.query import Query
-from serving.backends import cloud_answer
+from serving.backends import cloud_answer, cloud_query
 from serving.backends.base import Chunk, Completion, Load
+from serving.backends.cloud_stream import CloudStream
 from serving.backends.inflating import BadBodyError, Inflater
 from serving.backends.retrying import Retrier, RetryConfig, WorthRetryingError
 from serving.backends.sse_reader import MEBIBYTE, BadEventStreamError, EventStreamReader
@@ -34,7 +32,6 @@ from serving.errors import (
 
 T = TypeVar("T")
 
-_OURS = "pointsman"
 _TROUBLE_S = 10.0
 _MAX_ERROR_BYTES = 256 * 1024
 
@@ -140,7 +137,7 @@ class CloudBackend:
 
     async def complete(self, query: Query) -> Completion:
         """The whole answer."""
-        payload = self._payload(query, stream=False)
+        payload = cloud_query.whole(query, model=self._config.model)
         with self._counted():
             work = self._retrier.run(lambda: self._fetch(payload), give_up_at=self._give_up_at())
             body = await self._within(self._config.deadline_s, work, "full answer")
@@ -148,7 +145,9 @@ class CloudBackend:
 
     async def stream(self, query: Query) -> AsyncIterator[Chunk]:
         """The answer in chunks."""
-        payload = self._payload(query, stream=True)
+        payload = cloud_query.streamed(
+            query, model=self._config.model, ask_usage=self._config.ask_usage
+        )
         give_up_at = self._give_up_at()
         with self._counted():
             opening = self._retrier.run(lambda: self._open(payload), give_up_at=give_up_at)
@@ -179,21 +178,6 @@ class CloudBackend:
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()
-
-    def _payload(self, query: Query, *, stream: bool) -> bytes:
-        fields = {name: value for name, value in query.fields.items() if name != _OURS}
-        fields.setdefault("messages", list(query.messages))
-        fields["model"] = self._config.model
-        if stream:
-            fields["stream"] = True
-            if self._config.ask_usage:
-                options = fields.get("stream_options")
-                asked = options if isinstance(options, Mapping) else {}
-                fields["stream_options"] = {**asked, "include_usage": True}
-        else:
-            fields.pop("stream", None)
-            fields.pop("stream_options", None)
-        return _dump(fields)
 
     def _named(self, body: dict[str, Any]) -> dict[str, Any]:
         model = body.get("model")
@@ -264,13 +248,13 @@ class CloudBackend:
             await response.aclose()
         return cloud_answer.checked_completion(self.arm_id, raw)
 
-    async def _open(self, payload: bytes) -> "_Events":
+    async def _open(self, payload: bytes) -> CloudStream:
         """A stream that has begun."""
         response = await self._send(payload)
         try:
             with self._translated():
                 self._expect(response, "event-stream")
-                events = _Events(self.arm_id, response, self._config)
+                events = self._stream_of(response)
             with self._first_byte():
                 await events.peek()
         except BaseException:
@@ -278,8 +262,20 @@ class CloudBackend:
             raise
         return events
 
+    def _stream_of(self, response: httpx.Response) -> CloudStream:
+        max_bytes = self._config.max_body_bytes
+        return CloudStream(
+            self.arm_id,
+            response.aiter_raw(),
+            response.aclose,
+            inflater=Inflater(response.headers.get("content-encoding", ""), max_bytes=max_bytes),
+            reader=EventStreamReader(
+                max_line_bytes=self._config.max_line_bytes, max_total_bytes=max_bytes
+            ),
+        )
+
     async def _bodies(
-        self, events: "_Events", give_up_at: float
+        self, events: CloudStream, give_up_at: float
     ) -> AsyncGenerator[dict[str, Any], None]:
         now = asyncio.get_running_loop().time
         while True:
@@ -345,57 +341,6 @@ class _LostError(BackendUnavailableError):
     """No connection, or no longer."""
 
 
-class _Events:
-    """The chunks of one response, parsed and followed to their end."""
-
-    def __init__(self, arm: str, response: httpx.Response, config: CloudConfig) -> None:
-        self._response = response
-        self._bytes = response.aiter_raw()
-        encoding = response.headers.get("content-encoding", "")
-        self._inflater = Inflater(encoding, max_bytes=config.max_body_bytes)
-        self._reader = EventStreamReader(
-            max_line_bytes=config.max_line_bytes, max_total_bytes=config.max_body_bytes
-        )
-        self._check = cloud_answer.StreamCheck(arm)
-        self._data: deque[str] = deque()
-        self._over = False
-        self._peeked: list[dict[str, Any]] = []
-
-    @property
-    def finished(self) -> bool:
-        """Whether the answer is whole, though usage may follow."""
-        return self._check.finished and not self._peeked
-
-    async def peek(self) -> None:
-        """Wait for the first chunk and keep it."""
-        body = await self.next()
-        if body is not None:
-            self._peeked.append(body)
-
-    async def next(self) -> dict[str, Any] | None:
-        """The next chunk; None after a proper end."""
-        if self._peeked:
-            return self._peeked.pop()
-        while not self._data and not self._over:
-            await self._more()
-        if not self._data or self._data[0].strip() == "[DONE]":
-            self._check.end()
-            return None
-        return self._check.chunk(self._data.popleft())
-
-    async def _more(self) -> None:
-        raw = await anext(self._bytes, None)
-        if raw is None:
-            self._over = True
-            self._data.extend(self._reader.close())
-        else:
-            self._data.extend(self._reader.feed(self._inflater.feed(raw)))
-
-    async def aclose(self) -> None:
-        """Let go of the connection."""
-        await self._response.aclose()
-
-
 def _new_client(config: CloudConfig) -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=config.max_connections, keepalive_expiry=15.0)
     key = config.api_key.get_secret_value() if config.api_key else ""
@@ -419,10 +364,3 @@ def _new_client(config: CloudConfig) -> httpx.AsyncClient:
         follow_redirects=False,
         trust_env=False,
     )
-
-
-def _dump(fields: Mapping[str, Any]) -> bytes:
-    try:
-        return orjson.dumps(fields)
-    except TypeError:  # lone surrogates and huge integers, which JSON has and orjson has not
-        return json.dumps(fields).encode()

@@ -5,7 +5,6 @@ import importlib.util
 import os
 import time
 import uuid
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -15,10 +14,10 @@ from typing import Any
 from features.query import Query
 from serving.backends.base import Chunk, Completion, Load
 from serving.backends.edge_chat import EdgeChat
-from serving.backends.edge_process import EdgeProcess, Job, Limits
+from serving.backends.edge_pool import WorkerPool
+from serving.backends.edge_process import Job, Limits
 from serving.errors import (
     BackendError,
-    BackendOverloadedError,
     BackendRejectedError,
     BackendTimeoutError,
     BackendUnavailableError,
@@ -82,36 +81,6 @@ def bundled_model() -> Path | None:
     return next(files, None)
 
 
-class ServiceTime:
-    """How long an answer takes, from those given: exponential means of tokens and speeds.
-
-    Examples
-    --------
-    >>> service = ServiceTime()
-    >>> for _ in range(50):
-    ...     service.record(prompt_s=1.0, n_tokens=20, decode_s=2.0)
-    >>> round(service.expected_s, 2)
-    3.0
-    """
-
-    def __init__(self, *, smoothing: float = 0.2) -> None:
-        self._smoothing = smoothing
-        # Before the first answer: a small model on one core, and a short answer.
-        self._prompt_s, self._n_tokens, self._tokens_per_s = 1.0, 80.0, 40.0
-
-    @property
-    def expected_s(self) -> float:
-        """Seconds from the start of the next answer to its end."""
-        return self._prompt_s + self._n_tokens / self._tokens_per_s
-
-    def record(self, *, prompt_s: float, n_tokens: int, decode_s: float) -> None:
-        """Take in one answer."""
-        self._prompt_s += self._smoothing * (prompt_s - self._prompt_s)
-        self._n_tokens += self._smoothing * (n_tokens - self._n_tokens)
-        if n_tokens and decode_s > 0:
-            self._tokens_per_s += self._smoothing * (n_tokens / decode_s - self._tokens_per_s)
-
-
 @dataclass(slots=True)
 class _Run:
     """One query on its way through."""
@@ -161,37 +130,32 @@ class EdgeBackend:
             "top_p": config.top_p,
         }
         self._chat = EdgeChat(arm_id, config.model, defaults=defaults)
-        self._service = ServiceTime()
-        self._waiting: deque[asyncio.Future[EdgeProcess]] = deque()
-        self._running: dict[int, float] = {}
         self._path = config.model_path or bundled_model()
-        self._workers: list[EdgeProcess] = []
+        self._pool = WorkerPool(
+            arm_id, max_queue=config.max_queue, max_wait_s=config.max_wait_s, clock=clock
+        )
 
     @property
     def digest(self) -> str:
         """SHA-256 of the model file; empty until it was loaded."""
-        return next((str(w.ready["digest"]) for w in self._workers if w.ready), "")
+        return str(self._pool.ready.get("digest", ""))
 
     @property
     def context_tokens(self) -> int | None:
         """Room for query and answer together; None until the model was loaded."""
-        return next((int(w.ready["context_tokens"]) for w in self._workers if w.ready), None)
+        tokens = self._pool.ready.get("context_tokens")
+        return None if tokens is None else int(tokens)
 
     @property
     def worker_pids(self) -> tuple[int, ...]:
         """Of the worker processes that run now."""
-        return tuple(pid for worker in self._workers if (pid := worker.pid) is not None)
+        return self._pool.pids
 
     async def start(self) -> None:
         """Start the workers and wait until they are ready or known to be unusable; never raises."""
-        if self._path is None or self._workers:
-            return
-        options = self._options(self._path)
-        self._workers = [
-            EdgeProcess(options, self._config.limits, on_change=self._hand_over)
-            for _ in range(self._config.workers)
-        ]
-        await asyncio.gather(*(worker.start() for worker in self._workers))
+        if self._path is not None:
+            options, limits = self._options(self._path), self._config.limits
+            await self._pool.start(options, limits, n_workers=self._config.workers)
 
     async def complete(self, query: Query) -> Completion:
         """The whole answer."""
@@ -230,22 +194,19 @@ class EdgeBackend:
 
     def load(self) -> Load:
         """Queue, running queries, and the wait that a new query would have."""
-        return Load(len(self._waiting), len(self._running), self._wait_s(len(self._waiting)))
+        return self._pool.load()
 
     def health(self) -> tuple[bool, str]:
         """Whether a worker is up; if not, why, and which setting to look at."""
         if self._path is None:
             return False, f"no model: the package {_BUNDLE} is missing and model_path is not set"
-        up = [w for w in self._workers if w.state in ("ready", "claimed", "busy")]
-        if up:
+        if self._pool.up:
             return True, f"{self._config.model}, room for {self.context_tokens} tokens"
-        why = self._workers[0].reason if self._workers else "not started"
-        return False, f"{self._path} (setting model_path): {why}"
+        return False, f"{self._path} (setting model_path): {self._pool.reason}"
 
     async def aclose(self) -> None:
         """Stop the workers; whoever waits is told."""
-        await asyncio.gather(*(worker.aclose() for worker in self._workers))
-        self._hand_over()
+        await self._pool.aclose()
 
     def _options(self, path: Path) -> Mapping[str, Any]:
         config = self._config
@@ -270,20 +231,18 @@ class EdgeBackend:
         """The worker's ``text`` messages and its ``done``."""
         request = self._chat.request(query)
         deadline = asyncio.get_running_loop().time() + self._config.deadline_s
-        worker = await self._free_worker(deadline)
-        run.submitted = self._clock()
-        job = worker.submit(request)
-        self._running[id(job)] = run.submitted
-        try:
-            while True:
-                message = await self._next(job, deadline)
-                if self._take(message, run):
-                    yield message
-                if message["is"] == "done":
-                    return
-        finally:
-            self._running.pop(id(job), None)
-            worker.cancel(job)
+        async with self._pool.worker(deadline, why_down=self.health()[1]) as worker:
+            run.submitted = self._clock()
+            job = worker.submit(request)
+            try:
+                while True:
+                    message = await self._next(job, deadline)
+                    if self._take(message, run):
+                        yield message
+                    if message["is"] == "done":
+                        return
+            finally:
+                worker.cancel(job)
 
     def _take(self, message: Mapping[str, Any], run: _Run) -> bool:
         """Note what a message says; whether it carries a part of the answer."""
@@ -295,7 +254,7 @@ class EdgeBackend:
             if run.first_at is None:
                 run.first_at = self._clock()
             if kind == "done":
-                self._service.record(
+                self._pool.service.record(
                     prompt_s=run.first_at - run.submitted,
                     n_tokens=message["completion_tokens"],
                     decode_s=self._clock() - run.first_at,
@@ -318,77 +277,3 @@ class EdgeBackend:
             return BackendRejectedError(self.arm_id, 400, {"error": message["error"]})
         why = message.get("reason", "the worker stopped")
         return BackendUnavailableError(self.arm_id, why)
-
-    async def _free_worker(self, deadline: float) -> EdgeProcess:
-        """A worker of one's own, at once or after a wait in the queue.
-
-        Raises
-        ------
-        BackendUnavailableError
-            If no worker is up.
-        BackendOverloadedError
-            If the queue is full or the wait too long.
-        """
-        self._check_up()
-        free = next((w for w in self._workers if w.state == "ready"), None)
-        if free is not None and not self._waiting:
-            free.claim()
-            return free
-        self._check_room()
-        place: asyncio.Future[EdgeProcess] = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await place
-        except TimeoutError:
-            self._leave(place)
-            raise self._overloaded("the wait was longer than predicted") from None
-        except asyncio.CancelledError:
-            self._leave(place)
-            raise
-
-    def _check_up(self) -> None:
-        healthy, why = self.health()
-        if not healthy:
-            raise BackendUnavailableError(self.arm_id, why)
-
-    def _check_room(self) -> None:
-        if len(self._waiting) >= self._config.max_queue:
-            raise self._overloaded(f"{len(self._waiting)} queries wait already")
-        wait_s = self.load().wait_s
-        if wait_s > self._config.max_wait_s:
-            raise self._overloaded(f"the wait would be about {wait_s:.0f} s")
-
-    def _overloaded(self, why: str) -> BackendOverloadedError:
-        return BackendOverloadedError(self.arm_id, why, max(1.0, self.load().wait_s))
-
-    def _leave(self, place: "asyncio.Future[EdgeProcess]") -> None:
-        if place in self._waiting:
-            self._waiting.remove(place)
-        elif place.done() and not place.cancelled() and place.exception() is None:
-            place.result().release()
-
-    def _hand_over(self) -> None:
-        """Give free workers to those who wait longest; send them away when none is left."""
-        for worker in self._workers:
-            while worker.state == "ready" and self._waiting:
-                place = self._waiting.popleft()
-                if not place.done():
-                    worker.claim()
-                    place.set_result(worker)
-        healthy, why = self.health()
-        while not healthy and self._waiting:
-            place = self._waiting.popleft()
-            if not place.done():
-                place.set_exception(BackendUnavailableError(self.arm_id, why))
-
-    def _wait_s(self, ahead: int) -> float:
-        """Predicted seconds until a query with ``ahead`` others before it starts."""
-        up = [w for w in self._workers if w.state in ("ready", "claimed", "busy")]
-        if not up or (not ahead and any(w.state == "ready" for w in up)):
-            return 0.0
-        expected_s = self._service.expected_s
-        now = self._clock()
-        # A long answer is likely to go on: it keeps a part of the mean ahead of it.
-        left = (max(expected_s - (now - at), 0.2 * expected_s) for at in self._running.values())
-        return (sum(left) + ahead * expected_s) / len(up)

@@ -1,10 +1,6 @@
 """The process that holds the edge model: the only importer of llama.cpp.
 
-It is started by `serving.backends.edge_process` and talks JSON, one object a line. On its input:
-``{"do": "generate", "id", "request"}`` and ``{"do": "cancel", "id"}``; the end of the input ends
-it. On its output: ``ready`` or ``failed`` once, ``beat`` every second, and for a query ``started``,
-any number of ``step`` and ``text``, then one of ``done``, ``cancelled``, ``rejected``, ``error``.
-
+It is started by `serving.backends.edge_process`; `serving.backends.edge_channel` has its language.
 A crash, a hang or a hostile model file takes down this process and nothing else.
 """
 
@@ -13,13 +9,11 @@ import ctypes
 import hashlib
 import json
 import os
-import queue
 import random
 import re
 import resource
 import secrets
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.backends.child import die_with_parent
+from serving.backends.edge_channel import Channel
 from serving.backends.edge_decode import Confidence, TokenText
 
 # Between two looks at whether the query was cancelled; about 0.3 s with the default model.
@@ -291,63 +286,20 @@ def _bad_schema(why: str) -> RefusedError:
     return RefusedError(message, param="response_format", code="invalid_schema")
 
 
-class Worker:
-    """Answers one query at a time; two more threads listen for cancellations and send beats."""
-
-    def __init__(self, options: Mapping[str, Any], output: int) -> None:
-        self._options = options
-        self._output = os.fdopen(output, "wb", buffering=0)
-        self._writing = threading.Lock()
-        self._todo: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        self._cancelled: set[int] = set()
-
-    def run(self) -> None:
-        """Load, say so, and answer for ever."""
-        threading.Thread(target=self._listen, daemon=True).start()
-        threading.Thread(target=self._beat, daemon=True).start()
+def serve(channel: Channel, options: Mapping[str, Any]) -> None:
+    """Load the model, say so, and answer one query at a time for ever."""
+    try:
+        model = Model(options)
+    except UnusableModelError as error:
+        channel.say({"is": "failed", "reason": str(error)})
+        os._exit(3)
+    channel.say({"is": "ready", "digest": model.digest, "context_tokens": model.n_ctx})
+    for job_id, request in channel.jobs():
         try:
-            model = Model(self._options)
-        except UnusableModelError as error:
-            self._say({"is": "failed", "reason": str(error)})
-            os._exit(3)
-        self._say({"is": "ready", "digest": model.digest, "context_tokens": model.n_ctx})
-        while True:
-            todo = self._todo.get()
-            self._serve(model, todo["id"], todo["request"])
-
-    def _serve(self, model: Model, query_id: int, request: Mapping[str, Any]) -> None:
-        try:
-            for message in model.answer(request, lambda: query_id in self._cancelled):
-                self._say({**message, "id": query_id})
+            for message in model.answer(request, lambda: channel.cancelled(job_id)):  # noqa: B023 - used up here
+                channel.say({**message, "id": job_id})
         except RefusedError as refused:
-            self._say({"is": "rejected", "error": refused.error, "id": query_id})
-        finally:
-            self._cancelled.discard(query_id)
-
-    def _listen(self) -> None:
-        for line in sys.stdin.buffer:
-            message = json.loads(line)
-            if message["do"] == "cancel":
-                self._cancelled.add(message["id"])
-            else:
-                self._todo.put(message)
-        os._exit(0)  # the parent is gone or wants us gone; native code cannot be asked politely
-
-    def _beat(self) -> None:
-        pause = threading.Event()
-        while True:
-            self._say({"is": "beat"})
-            pause.wait(self._options["beat_s"])
-
-    def _say(self, message: Mapping[str, Any]) -> None:
-        line = json.dumps(message).encode() + b"\n"
-        with self._writing:
-            try:
-                view = memoryview(line)
-                while view:
-                    view = view[self._output.write(view) or 0 :]
-            except OSError:
-                os._exit(0)
+            channel.say({"is": "rejected", "error": refused.error, "id": job_id})
 
 
 def main() -> None:
@@ -361,7 +313,7 @@ def main() -> None:
     output = os.dup(1)
     os.dup2(2, 1)
     with contextlib.suppress(KeyboardInterrupt):
-        Worker(options, output).run()
+        serve(Channel(output, beat_s=options["beat_s"]), options)
 
 
 if __name__ == "__main__":

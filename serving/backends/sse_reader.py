@@ -22,10 +22,10 @@ class EventStreamReader:
     Examples
     --------
     >>> reader = EventStreamReader()
-    >>> reader.feed(b": ping\r\n\r\ndata: {"a"")
+    >>> reader.feed(b": ping\r\n\r\ndata: tex")
     []
-    >>> reader.feed(b": 1}\r\n\r\ndata: [DONE]")
-    ['{"a": 1}']
+    >>> reader.feed(b"t\r\n\r\ndata: [DONE]")
+    ['text']
     >>> reader.close()
     ['[DONE]']
     """
