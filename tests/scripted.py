@@ -165,14 +165,21 @@ class PlainWriter:
 
 
 def make_router(
-    *backends, policy=None, log=None, writer=None, featurizer=None, specs=SPECS, **more
+    *backends,
+    policy=None,
+    holder=None,
+    log=None,
+    writer=None,
+    featurizer=None,
+    specs=SPECS,
+    **more,
 ):
     """A router over ``backends``, with all else as plain as can be."""
     log = log or MemoryDecisionLog(clock=lambda: NOW)
     ids = (f"{n:032x}" for n in count(1))
     return Router(
         featurizer=featurizer or PlainFeaturizer(),
-        holder=Holder(policy or FixedPolicy(edge=1.0, cloud=1e-9)),
+        holder=holder or Holder(policy or FixedPolicy(edge=1.0, cloud=1e-9)),
         arms=specs,
         backends={backend.arm_id: backend for backend in backends},
         breakers={b.arm_id: Breaker(BreakerConfig(), clock=lambda: 0.0) for b in backends},
