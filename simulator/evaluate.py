@@ -274,10 +274,13 @@ def _matrices(kept: _Kept, column: Mapping[str, int]) -> tuple[Floats, Floats]:
     """Logged and target pmfs, each of shape (n, n_arms), 0 for arms that were not eligible."""
     logged = np.zeros((len(kept.reward), len(column)))
     target = np.zeros_like(logged)
-    for i, (decision, pmf) in enumerate(zip(kept.decisions, kept.target, strict=True)):
-        where = [column[arm] for arm in decision.prediction.arms]
-        logged[i, where] = decision.prediction.pmf
-        target[i, where] = pmf
+    alike: dict[tuple[str, ...], list[int]] = {}
+    for i, decision in enumerate(kept.decisions):
+        alike.setdefault(decision.prediction.arms, []).append(i)
+    for arms, rows in alike.items():
+        cells = np.ix_(rows, [column[arm] for arm in arms])
+        logged[cells] = [kept.decisions[i].prediction.pmf for i in rows]
+        target[cells] = [kept.target[i] for i in rows]
     return logged, target
 
 
