@@ -94,10 +94,11 @@ class Selector:
 
 def _named(arms: Sequence[ArmSpec]) -> dict[str, frozenset[str]]:
     """Names to arms. An arm's id wins over a tier, a tier over a model."""
-    named: dict[str, frozenset[str]] = {arm.arm_id: frozenset({arm.arm_id}) for arm in arms}
-    for attribute in ("tier", "model"):
+    named: dict[str, frozenset[str]] = {}
+    for attribute in ("arm_id", "tier", "model"):
         found: dict[str, set[str]] = {}
         for arm in arms:
             found.setdefault(getattr(arm, attribute), set()).add(arm.arm_id)
-        named = {**{name: frozenset(ids) for name, ids in found.items()}, **named}
+        for name, ids in found.items():
+            named.setdefault(name, frozenset(ids))
     return named
