@@ -146,9 +146,10 @@ class ComposedPolicy:
         block = self._blocks.add(decision.arm)
         if reward.quality is not None:
             # Each part learns what the other leaves over, so that an arm seen rarely is not
-            # explained away by the one seen often.
+            # explained away by the one seen often. Averages lag: they would leave too much.
             target = reward.quality - _PRIOR_QUALITY
-            common, difference = self._common.predict(x), self._difference.predict(x, block)
+            common = self._common.predict_latest(x)
+            difference = self._difference.predict_latest(x, block)
             self._difference.learn(x, target - common, block)
             self._common.learn(x, target - difference)
             self._note_gap(decision.scenario.name, decision.prediction)

@@ -36,7 +36,7 @@ class PolicyConfig:
 
     name: Literal["composed", "direct"] = "composed"
     schema: Mapping[str, int] = field(default_factory=dict)
-    gamma: float = 10.0
+    gamma: float = 20.0
     floor: float = 0.02
 
     def __post_init__(self) -> None:

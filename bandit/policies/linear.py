@@ -118,11 +118,7 @@ class LinearPolicy:
         self._models: dict[str, Ridge] = {}
         self._learned_at: dict[str, int] = {}
         self._n = 0
-
-    @property
-    def version(self) -> str:
-        """Name and number of interactions learned."""
-        return f"{self.name}-{self._n}"
+        self.version = f"{name}-0"
 
     def predict(self, context: Context, arms: Sequence[Arm], scenario: Scenario) -> Prediction:  # noqa: ARG002 - the reward has the scenario in it
         """Probabilities over ``arms``: a point mass for LinUCB, a posterior's for LinTS."""
@@ -175,6 +171,7 @@ class LinearPolicy:
         arm_id = interaction.decision.arm
         model = self._models.setdefault(arm_id, Ridge(len(x), ridge=self.config.ridge))
         self._n += 1
+        self.version = f"{self.name}-{self._n}"
         # Time passes for every arm, also for those that were not played.
         age = self._n - self._learned_at.get(arm_id, self._n - 1)
         self._learned_at[arm_id] = self._n
@@ -222,6 +219,7 @@ class LinearPolicy:
                 shape = getattr(model, part).shape
                 setattr(model, part, np.frombuffer(blobs[f"{part}{i}"]).reshape(shape).copy())
         self._models, self._n = models, header["n"]
+        self.version = f"{self.name}-{self._n}"
         self._learned_at = {arm["id"]: arm["at"] for arm in header["arms"]}
 
 

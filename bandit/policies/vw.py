@@ -64,6 +64,10 @@ class Regressor:
         """The value at ``x`` of shape (n_features,); 0 before anything was learned."""
         return float(self._average[block] @ x)
 
+    def predict_latest(self, x: FloatVector, block: int = 0) -> float:
+        """The value by VW's latest weights: noisier, but it does not lag behind."""
+        return float(self._weights[self._block(block)] @ x)
+
     def learn(self, x: FloatVector, label: float, block: int = 0) -> None:
         """Update towards ``label``, a finite number of order 1."""
         example = vw.Example()
