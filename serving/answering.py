@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 # A wrong key or model name upstream is that arm's fault, not the caller's.
 _ARMS_OWN_FAULT = frozenset({401, 403, 404, 407})
+_ARMS_OWN_LIMITS = frozenset({"unsupported_parameter", "unsupported_value"})
 _TELLING: tuple[type[BackendError], ...] = (
     BackendUnavailableError,
     BackendOverloadedError,
@@ -168,8 +169,7 @@ class Attempts:
 
     def note_failure(self, arm_id: str, error: BackendError) -> None:
         """Let the arm's breaker know, if the arm is to blame."""
-        refused = isinstance(error, BackendRejectedError) and error.status not in _ARMS_OWN_FAULT
-        if not refused:
+        if not isinstance(error, BackendRejectedError) or error.status in _ARMS_OWN_FAULT:
             self._breakers[arm_id].record_failure()
 
     def _worth_trying(self, arm_id: str, errors: Mapping[str, BackendError]) -> bool:
@@ -208,15 +208,19 @@ async def first_words(stream: AsyncIterator[Chunk], meter: Meter, *, arm_id: str
 
 def _another_may_do(error: BackendError) -> bool:
     if isinstance(error, BackendRejectedError):
-        return error.status in _ARMS_OWN_FAULT or _too_long(error)
+        own_fault = error.status in _ARMS_OWN_FAULT or _code(error) in _ARMS_OWN_LIMITS
+        return own_fault or _too_long(error)
     return True
 
 
 def _too_long(error: BackendError) -> bool:
-    if not isinstance(error, BackendRejectedError):
-        return False
-    inner = error.body.get("error")
-    return isinstance(inner, Mapping) and inner.get("code") == "context_length_exceeded"
+    return _code(error) == "context_length_exceeded"
+
+
+def _code(error: BackendError) -> object:
+    """The upstream's own code for why it refused."""
+    inner = error.body.get("error") if isinstance(error, BackendRejectedError) else None
+    return inner.get("code") if isinstance(inner, Mapping) else None
 
 
 def _dullness(error: BackendError) -> int:

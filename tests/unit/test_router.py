@@ -99,6 +99,7 @@ async def test_a_stream_passes_every_chunk_and_is_measured(log):
         BackendOverloadedError("edge", "full", 1.0),
         BackendProtocolError("edge", "what?"),
         BackendRejectedError("edge", 401, {"error": {}}),
+        BackendRejectedError("edge", 400, {"error": {"code": "unsupported_parameter"}}),
         TOO_LONG,
     ],
 )
