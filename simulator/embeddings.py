@@ -73,7 +73,7 @@ def build_bank(
     featurizer: TextFeaturizer,
     cache_dir: Path,
     *,
-    progress: Progress = lambda done, total: None,
+    progress: Progress | None = None,
 ) -> FeatureBank:
     """The bank of ``prompts``, from disk if it was made before."""
     path = cache_dir / f"features-{digest(featurizer.schema_version, prompts)}.npz"
@@ -83,7 +83,8 @@ def build_bank(
     for i, prompt in enumerate(prompts):
         if prompt not in contexts:
             contexts[prompt] = featurizer.featurize_text(prompt)
-        progress(i + 1, len(prompts))
+        if progress is not None:
+            progress(i + 1, len(prompts))
     first = contexts[prompts[0]].namespaces
     bank = FeatureBank(
         featurizer.schema_version,

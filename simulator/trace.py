@@ -48,12 +48,8 @@ class Trace:
     @classmethod
     def empty(cls, rounds: int) -> "Trace":
         """Room for ``rounds`` rounds."""
-        return cls(
-            *(
-                np.zeros(rounds, dtype=np.int8 if f.name == "arm" else np.float32)
-                for f in fields(cls)
-            )
-        )
+        columns = {f.name: np.zeros(rounds, dtype=np.float32) for f in fields(cls)[1:]}
+        return cls(arm=np.zeros(rounds, dtype=np.int8), **columns)
 
     def window(self, start: int, end: int) -> "Trace":
         """The rounds from ``start`` to ``end``, as views."""
