@@ -79,7 +79,7 @@ def test_every_estimator_finds_what_the_candidate_is_worth(candidate, truth):
 
 
 def test_a_model_that_explains_the_reward_sharpens_the_estimate():
-    """Quality linear in the features, but for its clipping."""
+    """Quality linear in the features: what is left is how it varies between queries."""
     graded = [
         replace(r, quality=float(np.clip(0.5 + 0.15 * x[0], 0, 1)))
         for r in LOG
@@ -87,7 +87,7 @@ def test_a_model_that_explains_the_reward_sharpens_the_estimate():
     ]
     report = evaluate(graded, always("edge"), config=PLAIN)
     width = {method: e.high - e.low for method, e in by_method(report).items()}
-    assert width["dr"] < 0.5 * width["snips"] < 0.5 * width["ips"]
+    assert width["dr"] < 0.7 * width["snips"] < 0.7 * width["ips"]
     assert report.headline == "dr"
 
 
