@@ -169,8 +169,8 @@ class DecisionLog(Protocol):
     async def still_leads(self, epoch: int) -> bool:
         """Whether the lead taken with `lead` is still ours."""
 
-    async def resign(self) -> None:
-        """Give up the lead, if held."""
+    async def resign(self, epoch: int) -> None:
+        """Give up the lead taken with `lead`, if it is still ours."""
 
     async def publish(self, snapshot: Snapshot, *, epoch: int) -> None:
         """Store a snapshot and the learner's position in one transaction.

@@ -213,9 +213,10 @@ class MemoryDecisionLog:
         """See `DecisionLog`."""
         return self._led and epoch == self._epoch
 
-    async def resign(self) -> None:
+    async def resign(self, epoch: int) -> None:
         """See `DecisionLog`."""
-        self._led = False
+        with self._lock:
+            self._led = self._led and epoch != self._epoch
 
     async def publish(self, snapshot: Snapshot, *, epoch: int) -> None:
         """See `DecisionLog`."""

@@ -232,9 +232,9 @@ class SqlDecisionLog:
         """See `DecisionLog`."""
         return await self._snapshots.still_leads(epoch)
 
-    async def resign(self) -> None:
+    async def resign(self, epoch: int) -> None:
         """See `DecisionLog`."""
-        await self._snapshots.resign()
+        await self._snapshots.resign(epoch)
 
     async def publish(self, snapshot: Snapshot, *, epoch: int) -> None:
         """See `DecisionLog`."""
@@ -258,7 +258,7 @@ class SqlDecisionLog:
 
     async def aclose(self) -> None:
         """See `DecisionLog`."""
-        await self._snapshots.resign()
+        await self._snapshots.aclose()
         await self._database.aclose()
 
     async def _insert_outcomes(

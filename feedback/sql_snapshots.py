@@ -34,6 +34,7 @@ class SqlSnapshots:
         self._clock = clock
         self._keep = keep
         self._held: Held | None = None
+        self._epoch = 0
 
     async def lead(self) -> int | None:
         """See `DecisionLog`."""
@@ -43,7 +44,7 @@ class SqlSnapshots:
         if epoch is None:
             await held.release()
         else:
-            self._held = held
+            self._held, self._epoch = held, epoch
         return epoch
 
     async def still_leads(self, epoch: int) -> bool:
@@ -55,12 +56,17 @@ class SqlSnapshots:
                 lambda connection: connection.execute(select(learner_state.c.epoch))
             )
         except LogUnavailableError:
-            await self.resign()
+            await self.aclose()
             return False
         return bool(found.scalar_one() == epoch)
 
-    async def resign(self) -> None:
+    async def resign(self, epoch: int) -> None:
         """See `DecisionLog`."""
+        if epoch == self._epoch:
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """Give up the lead, if held, with its connection."""
         held, self._held = self._held, None
         if held is not None:
             with contextlib.suppress(LogUnavailableError):

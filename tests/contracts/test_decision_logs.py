@@ -291,14 +291,14 @@ async def test_one_learner_leads_and_epochs_grow(log):
     first = await log.lead()
     assert await log.lead() is None
     assert await log.still_leads(first)
-    await log.resign()
+    await log.resign(first)
     assert not await log.still_leads(first)
     assert await log.lead() > first
 
 
 async def test_a_learner_of_an_earlier_epoch_cannot_publish(log):
     old = await log.lead()
-    await log.resign()
+    await log.resign(old)
     new = await log.lead()
     with pytest.raises(FencedError):
         await log.publish(Snapshot("v-1", 1, {}, b"old"), epoch=old)
