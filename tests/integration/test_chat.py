@@ -1,26 +1,18 @@
 """The chat endpoint over a real socket, with scripted arms behind it."""
 
 import asyncio
-import socket
-from contextlib import asynccontextmanager
-from types import SimpleNamespace
 
-import httpx
 import orjson
 import pytest
-import uvicorn
-from fastapi import FastAPI
 
 from feedback.memory import MemoryDecisionLog
-from serving.api import chat, errors
 from serving.errors import (
     BackendOverloadedError,
     BackendRejectedError,
     BackendUnavailableError,
 )
-from serving.keys import KeyRing
-from serving.settings import Settings
-from tests.scripted import CHUNKS, NOW, USAGE, ScriptedBackend, make_router
+from tests.chat_server import serving
+from tests.scripted import CHUNKS, NOW, USAGE
 
 DOWN = BackendUnavailableError("edge", "gone")
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -29,39 +21,6 @@ HELLO = [{"role": "user", "content": "Hello"}]
 @pytest.fixture
 def log():
     return MemoryDecisionLog(clock=lambda: NOW)
-
-
-@asynccontextmanager
-async def serving(tmp_path, log, *edge, cloud=()):
-    """An HTTP client of a server whose arms play the given scripts."""
-    arms = ScriptedBackend("edge", *edge), ScriptedBackend("cloud", *cloud)
-    router = make_router(*arms, log=log)
-    app = FastAPI()
-    app.state.services = SimpleNamespace(
-        router=router,
-        keys=KeyRing(tmp_path / "keys.json"),
-        settings=Settings(),
-        draining=asyncio.Event(),
-    )
-    errors.install(app)
-    app.router.routes.extend(chat.routes())
-    async with _listening(app) as url, httpx.AsyncClient(base_url=url, timeout=30.0) as client:
-        client.app, client.arms, client.router = app, arms, router
-        yield client
-    await router.aclose()
-
-
-@asynccontextmanager
-async def _listening(app):
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
-        task = asyncio.create_task(server.serve(sockets=[sock]))
-        try:
-            yield f"http://127.0.0.1:{sock.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            await task
 
 
 def ask(client, **fields):
