@@ -41,11 +41,6 @@ def _help(text: str, panel: str = "Options") -> Any:
     return typer.Option(help=text, rich_help_panel=panel)
 
 
-@app.callback()
-def _group() -> None:
-    """Replay traffic, make the world drift, judge policies."""
-
-
 @app.command()
 def simulate(
     table: Annotated[

@@ -1,7 +1,8 @@
 """Runs every (policy, seed) of a study: here, in worker processes, or on Ray; same bytes always."""
 
+import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -12,13 +13,12 @@ from bandit.primitives import Context
 from simulator.driver import Driver
 from simulator.errors import MissingExtraError
 from simulator.metrics import measure_windows, over_seeds
-from simulator.roster import Casting, cast, parse_label
+from simulator.roster import Casting, Like, cast, parse_label
 from simulator.series import pool, summarise
 from simulator.study import Study
 from simulator.warm import warm_up
 
 EngineName: TypeAlias = Literal["local", "ray"]
-Shares: TypeAlias = Mapping[str, float]
 OnDone: TypeAlias = Callable[[str, int], None]
 
 
@@ -28,24 +28,29 @@ class Task:
 
     label: str
     seed: int
-    shares: Shares | None = None
+    like: Like | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one run came to: `measure_windows` and `summarise` of its trace."""
+    """What one run came to: `measure_windows` and `summarise` of its trace.
+
+    ``alone`` has, for every arm alone under that seed, its mean cost and quality.
+    """
 
     label: str
     seed: int
     windows: Mapping[str, Any]
     series: Mapping[str, Any]
+    alone: Mapping[str, tuple[float, float]]
 
 
 def run_task(study: Study, task: Task, contexts: Sequence[Context]) -> Run:
     """Make one run."""
     with _one_thread():
         world = study.world(task.seed)
-        policy = cast(Casting(study, task.label, task.seed, world.order(), task.shares))
+        survey = world.survey()
+        policy = cast(Casting(study, task.label, task.seed, survey, task.like))
         warm_up(policy, study, task.seed)
         driver = Driver(
             world,
@@ -60,6 +65,10 @@ def run_task(study: Study, task: Task, contexts: Sequence[Context]) -> Run:
             task.seed,
             measure_windows(trace, study.yardstick()),
             summarise(trace, len(study.arms)),
+            {
+                arm: (float(survey.cost_usd[j]), float(survey.quality[j]))
+                for j, arm in enumerate(study.arms)
+            },
         )
 
 
@@ -108,10 +117,11 @@ def _random_tasks(study: Study, runs: Mapping[tuple[str, int], Run]) -> list[Tas
     if "random" not in study.policies:
         return []
     ours = [p for p in study.policies if parse_label(p)[0] in ("composed", "direct")]
-    return [
-        Task("random", s, runs[ours[0], s].windows["all"]["share"] if ours else None)
-        for s in study.seeds
-    ]
+    tasks = []
+    for seed in study.seeds:
+        m = runs[ours[0], seed].windows["all"] if ours else None
+        tasks.append(Task("random", seed, Like(m["share"], m["cost_usd"]) if m else None))
+    return tasks
 
 
 Maker: TypeAlias = Callable[[Sequence[Task]], Iterator[Run]]
@@ -202,5 +212,14 @@ def curves(study: Study, runs: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
             ],
         },
         "budget_usd": study.budget_usd,
+        "alone": {
+            arm: [_mean(run.alone[arm][i] for run in next(iter(runs.values()))) for i in (0, 1)]
+            for arm in study.arms
+        },
         "policies": {label: pool([run.series for run in some]) for label, some in runs.items()},
     }
+
+
+def _mean(values: Iterable[float]) -> float:
+    known = list(values)
+    return math.fsum(known) / len(known)

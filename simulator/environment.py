@@ -5,6 +5,7 @@ costs the memory of one block. Every policy meets the same world under the same 
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -13,10 +14,20 @@ from numpy.typing import NDArray
 from simulator.changes import CHANGES, Block, Column, Hit
 from simulator.drift import DriftPlan, Event
 from simulator.errors import BadDriftError, BadStudyError, nearest
-from simulator.table import ReplayTable
+from simulator.table import Floats, ReplayTable
 
 Order: TypeAlias = Literal["shuffle", "table"]
 BLOCK = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """A world at a glance: rows by round, and each arm's means over the run, shape (k,)."""
+
+    order: NDArray[np.int64]
+    quality: Floats
+    cost_usd: Floats
+    latency_s: Floats
 
 
 class World:
@@ -97,9 +108,16 @@ class World:
                 raise BadDriftError(self.plan.name, "mix.domains", f"no domain {name!r}{hint}")
         return np.flatnonzero(np.isin(self.table.domain, list(chosen)))
 
-    def order(self) -> NDArray[np.int64]:
-        """The row that each round asks, shape (rounds,)."""
-        return np.concatenate([block.rows for block in self.blocks()])
+    def survey(self) -> "Survey":
+        """What every arm alone would have come to, and the row that each round asks."""
+        sums = np.zeros((3, self.n_arms))
+        order = []
+        for block in self.blocks():
+            order.append(block.rows)
+            parts = (block.quality, block.cost_usd, block.latency_s)
+            sums += np.stack([part.sum(axis=0) for part in parts])
+        quality, cost_usd, latency_s = sums / self.rounds
+        return Survey(np.concatenate(order), quality, cost_usd, latency_s)
 
     def blocks(self) -> Iterator[Block]:
         """The rounds in order, a few thousand at a time."""

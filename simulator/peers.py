@@ -96,7 +96,7 @@ class ParetoBandit:
             ids,
             tuple(float(name == chosen) for name in ids),
             self.version,
-            tuple(Estimate(min(1.0, max(0.0, v)), None, None, v) for v in values),
+            tuple(Estimate(v if self._paced else None, None, None, v) for v in values),
         )
 
     def _meet(self, arms: Sequence[Arm]) -> None:

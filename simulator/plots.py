@@ -137,7 +137,7 @@ def _share(figure: Any, results: Results, series: Series) -> None:
     _legend(axes)
 
 
-def _front(figure: Any, results: Results, series: Series) -> None:  # noqa: ARG001 - one signature for all
+def _front(figure: Any, results: Results, series: Series) -> None:
     axes = figure.subplots()
     policies = results["policies"]
     for name, style in _lines(results):
@@ -147,14 +147,39 @@ def _front(figure: Any, results: Results, series: Series) -> None:  # noqa: ARG0
             1e3 * m["cost_usd"], m["quality"], yerr=_lengths(error), fmt="o", ms=5, lw=1,
             color=style["color"], label=name,
         )  # fmt: skip
-    if {"always-edge", "always-cloud"} <= set(policies):
-        ends = sorted(
-            (1e3 * policies[n]["all"]["cost_usd"], policies[n]["all"]["quality"])
-            for n in ("always-edge", "always-cloud")
-        )
-        axes.plot(*zip(*ends, strict=True), color="#868e96", lw=1, ls=":", label="hull of the two")
+    points = sorted((1e3 * cost, quality) for cost, quality in series["alone"].values())
+    hull = upper_hull(points)
+    axes.plot(*zip(*points, strict=True), "x", color="#495057", ms=6, label="single models")
+    axes.plot(*zip(*hull, strict=True), color="#868e96", lw=1, ls=":", label="their hull")
     axes.set(xlabel="cost (US dollars per 1,000 queries)", ylabel="quality")
     _legend(axes)
+
+
+def upper_hull(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Corners of what random mixes of the points reach at best, never decreasing in cost.
+
+    After Hu et al., "RouterBench" (arXiv 2403.12031): the non-decreasing convex hull.
+
+    Examples
+    --------
+    >>> upper_hull([(0.0, 0.5), (1.0, 0.6), (2.0, 0.9), (3.0, 0.8)])
+    [(0.0, 0.5), (2.0, 0.9), (3.0, 0.9)]
+    """
+    hull: list[tuple[float, float]] = []
+    for x, y in sorted(points):
+        while len(hull) > 1 and _above(hull[-2], (x, y), hull[-1]):
+            hull.pop()
+        if not hull or y > hull[-1][1]:
+            hull.append((x, y))
+    last = max(x for x, _ in points)
+    return hull if hull[-1][0] == last else [*hull, (last, hull[-1][1])]
+
+
+def _above(
+    start: tuple[float, float], end: tuple[float, float], middle: tuple[float, float]
+) -> bool:
+    slope = (end[1] - start[1]) / max(1e-300, end[0] - start[0])
+    return start[1] + slope * (middle[0] - start[0]) >= middle[1]
 
 
 def _lengths(error: Sequence[Sequence[float]]) -> Any:

@@ -21,7 +21,7 @@ CAPTIONS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "share": ("Share of the cloud arm", "Over time; what drifts is shaded."),
         "front": (
             "Cost and quality",
-            "Whole run. The dotted line is what a random mix of the two arms reaches.",
+            "Whole run. The dotted line is what random mixes of single models reach at best.",
         ),
         "spend": ("Spend", "Cumulative; dotted: the budget, where there is one."),
         "recovery": ("Recovery", "Reward in each phase."),

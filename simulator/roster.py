@@ -7,14 +7,12 @@ from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bandit.policies.baselines import MixPolicy
 from bandit.policies.config import PolicyConfig
 from bandit.policies.factory import make_policy
 from bandit.policies.linear import LinearConfig, LinearPolicy
 from bandit.policy import Policy
+from simulator.environment import Survey
 from simulator.errors import BadStudyError, nearest
 from simulator.references import (
     CrossFitted,
@@ -29,22 +27,28 @@ Settings = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
+class Like:
+    """Arm shares and mean cost of another policy's run."""
+
+    share: Mapping[str, float]
+    cost_usd: float
+
+
+@dataclass(frozen=True, slots=True)
 class Casting:
     """What a policy is made from, for one run.
 
     Attributes
     ----------
-    order
-        The row that every round asks.
-    shares
-        Arm shares of the policy that the random one is to match, or None.
+    like
+        The run that the random policy is to match, or None.
     """
 
     study: Study
     label: str
     seed: int
-    order: NDArray[np.int64]
-    shares: Mapping[str, float] | None = None
+    survey: Survey
+    like: Like | None = None
 
 
 def parse_label(label: str) -> tuple[str, dict[str, str]]:
@@ -146,7 +150,31 @@ def _always(column: int) -> Callable[[Casting, Settings], Policy]:
 
 def _random(casting: Casting, settings: Settings) -> Policy:
     _none(settings, casting.label)
-    return MixPolicy(casting.shares, name="random")
+    if casting.like is None:
+        return MixPolicy(name="random")
+    costs = dict(zip(casting.study.arms, casting.survey.cost_usd.tolist(), strict=True))
+    return MixPolicy(equal_spend(casting.like, casting.study.arms[0], costs), name="random")
+
+
+def equal_spend(like: Like, edge: str, costs: Mapping[str, float]) -> dict[str, float]:
+    """Shares that cost ``like.cost_usd`` a query: the edge's is moved until they do.
+
+    The others keep their proportions. A policy that learned which queries are dear spends other
+    than its shares at mean cost, so that matching the shares would not match the spend.
+
+    Examples
+    --------
+    >>> shares = equal_spend(Like({"e": 0.5, "c": 0.5}, 0.7), "e", {"e": 0.0, "c": 1.0})
+    >>> round(shares["c"], 3)
+    0.7
+    """
+    others = {arm: share for arm, share in like.share.items() if arm != edge}
+    total = sum(others.values())
+    dearer = sum(share * (costs[arm] - costs[edge]) for arm, share in others.items())
+    if total <= 0.0 or dearer <= 0.0:
+        return dict(like.share)
+    factor = min(1.0 / total, max(0.0, (like.cost_usd - costs[edge]) / dearer))
+    return {edge: 1.0 - factor * total} | {arm: factor * share for arm, share in others.items()}
 
 
 def _fitted(
@@ -155,7 +183,7 @@ def _fitted(
     def build(casting: Casting, settings: Settings) -> Policy:
         _none(settings, casting.label)
         name, arms = parse_label(casting.label)[0], casting.study.arms
-        first, second = casting.study.fit_sets(casting.order)
+        first, second = casting.study.fit_sets(casting.survey.order)
         return CrossFitted(
             kind(name, arms, first),
             kind(name, arms, second),

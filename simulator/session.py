@@ -28,7 +28,9 @@ def run_session(
         study = plan_study(wishes, progress=featurized)
         bar.remove_task(reading)
         for note in study.table.notes:
-            bar.console.print(f"note: {note}", style="dim", markup=False, highlight=False)
+            bar.console.print(
+                f"note: {note}", style="dim", markup=False, highlight=False, soft_wrap=True
+            )
         running = bar.add_task("runs", total=len(study.policies) * len(study.seeds))
         runs = run_study(
             study,

@@ -136,7 +136,7 @@ class LinearPolicy:
             tuple(arm.arm_id for arm in arms),
             self._pmf(means - self._penalties(arms), widths),
             self.version,
-            tuple(Estimate(min(1.0, max(0.0, m)), None, None, m) for m in means.tolist()),
+            tuple(Estimate(None, None, None, m) for m in means.tolist()),
         )
 
     def _penalties(self, arms: Sequence[Arm]) -> Vector | float:
