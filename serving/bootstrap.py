@@ -31,6 +31,7 @@ from serving.backends.cloud import CloudBackend, CloudConfig
 from serving.backends.edge import EdgeBackend, EdgeConfig
 from serving.backends.edge_chat import EDGE_CAPABILITIES
 from serving.backends.standin import StandIn
+from serving.backends.standin_answers import MODEL as STAND_IN_MODEL
 from serving.eligibility import EVERYTHING
 from serving.errors import SettingsError
 from serving.keys import KeyRing
@@ -51,7 +52,6 @@ _REFRESH_S = 0.2
 _RETRY_S = 2.0
 # Invented, so that cost has a meaning while nothing real is configured.
 _STAND_IN_PRICE = Price(2.5, 10.0, "config")
-_STAND_IN_MODEL = "pointsman-stand-in"
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +271,7 @@ async def _stand_in(arm: ArmSettings, stack: AsyncExitStack) -> tuple[ArmSpec, B
     stand_in = StandIn()
     stack.push_async_callback(stand_in.aclose)
     await stand_in.start()
-    model = arm.model or _STAND_IN_MODEL
+    model = arm.model or STAND_IN_MODEL
     price = _STAND_IN_PRICE
     if arm.price_in is not None and arm.price_out is not None:
         price = Price(arm.price_in, arm.price_out, "config")

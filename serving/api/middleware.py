@@ -82,8 +82,7 @@ class RequestMiddleware:
         return None
 
     def _finish(self, scope: Scope, watch: "_Watch") -> None:
-        route = scope.get("route")
-        endpoint = getattr(route, "path", None) or "other"
+        endpoint = _endpoint(scope)
         status = watch.status or 499
         self._metrics.requests.labels(endpoint, str(status)).inc()
         if endpoint.startswith(("/health", "/metrics")) and status < 500:
@@ -97,6 +96,16 @@ class RequestMiddleware:
             ms=round((self._timer() - watch.started) * 1000, 2),
             **scope.get("pointsman.facts", {}),
         )
+
+
+def _endpoint(scope: Scope) -> str:
+    """The path as the routes have it, so that what a client makes up never becomes a label."""
+    if "endpoint" not in scope:
+        return "other"
+    path = str(getattr(scope.get("route"), "path", scope["path"]))
+    for name, value in scope.get("path_params", {}).items():
+        path = path.replace(str(value), f"{{{name}}}")
+    return path
 
 
 class _Watch:

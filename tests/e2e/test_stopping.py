@@ -1,0 +1,234 @@
+"""Stopping: kindly with streams open, and by kill -9 in a burst of votes."""
+
+import asyncio
+import contextlib
+import json
+import random
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import psycopg
+import pytest
+
+from feedback.postgres import EmbeddedPostgres
+from tests.running import STAND_IN_ARM, RunningServer, until
+
+ASK = {"model": "slow", "messages": [{"role": "user", "content": "Hello"}], "stream": True}
+
+
+class SlowUpstream:
+    """An OpenAI-compatible server on a thread that says a word every 50 ms."""
+
+    def __init__(self):
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._writers = set()
+
+    def __enter__(self):
+        self._thread.start()
+        start = asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = asyncio.run_coroutine_threadsafe(start, self._loop).result(10)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
+        return self
+
+    def __exit__(self, *_):
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    async def _end(self):
+        self._server.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    async def _serve(self, reader, writer):
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+            n_words = int(json.loads(await reader.readexactly(length))["max_tokens"])
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n")
+            writer.write(b"connection: close\r\n\r\n")
+            for _ in range(n_words):
+                writer.write(_chunk({"content": "word "}))
+                await writer.drain()
+                await asyncio.sleep(0.05)
+            writer.write(_chunk({}, "stop") + b"data: [DONE]\n\n")
+            await writer.drain()
+        writer.close()
+
+
+def _chunk(delta, finish=None):
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    body = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "slow-1",
+            "choices": [choice]}  # fmt: skip
+    return b"data: " + json.dumps(body).encode() + b"\n\n"
+
+
+@pytest.fixture
+def slow():
+    """A server whose one arm is the slow upstream; it drains for two seconds."""
+    with SlowUpstream() as upstream:
+        arm = {"id": "slow", "tier": "cloud", "backend": "openai", "model": "slow-1",
+               "base_url": upstream.url, "price_in": 1, "price_out": 1}  # fmt: skip
+        running = RunningServer({"arms": [arm], "server": {"drain_s": 2}})
+        try:
+            yield running.start()
+        finally:
+            running.clear()
+
+
+def read_stream(server, n_words, started):
+    with (
+        server.client() as client,
+        client.stream("POST", "/v1/chat/completions", json={**ASK, "max_tokens": n_words}) as reply,
+    ):
+        events = []
+        for line in reply.iter_lines():
+            if line.startswith("data: "):
+                events.append(line.removeprefix("data: "))
+                started.set()
+    return events
+
+
+def test_open_streams_finish_or_end_with_an_error_and_the_exit_code_is_0(slow):
+    lengths = [4] * 10 + [1000] * 10
+    flags = [threading.Event() for _ in lengths]
+    with ThreadPoolExecutor(len(lengths)) as pool:
+        streams = [
+            pool.submit(read_stream, slow, n_words, flag)
+            for n_words, flag in zip(lengths, flags, strict=True)
+        ]
+        assert all(flag.wait(30) for flag in flags)
+        slow.signal(signal.SIGTERM)
+        with slow.client() as client:
+            ready = client.get("/health/ready")
+            late = client.post("/v1/chat/completions", json={**ASK, "max_tokens": 1})
+        assert (ready.status_code, ready.json()["status"]) == (503, "draining")
+        assert late.status_code == 503
+        assert late.json()["error"]["message"]
+        assert slow.process.wait(30) == 0
+        found = [stream.result() for stream in streams]
+    assert all(events[-1] == "[DONE]" for events in found[:10])
+    for events in found[10:]:
+        assert "[DONE]" not in events
+        assert json.loads(events[-1])["error"]["code"]
+
+
+def test_a_second_signal_stops_at_once(slow):
+    flag = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        stream = pool.submit(read_stream, slow, 10_000, flag)
+        assert flag.wait(30)
+        slow.signal(signal.SIGTERM)
+        until(lambda: "draining" in slow.log)
+        slow.signal(signal.SIGTERM)
+        assert slow.process.wait(30) == 0
+        with contextlib.suppress(httpx.HTTPError):
+            stream.result(30)
+
+
+def test_a_stop_leaves_no_process_behind(tmp_path):
+    psutil = pytest.importorskip("psutil")
+    running = RunningServer()
+    try:
+        running.start()
+        family = psutil.Process(running.process.pid).children(recursive=True)
+        database = EmbeddedPostgres(running.data_dir / "postgres").pid
+        assert family
+        assert database is not None
+        assert running.stop() == 0
+        until(lambda: not any(child.is_running() for child in family))
+        assert not psutil.pid_exists(database)
+    finally:
+        running.clear()
+
+
+class Voters:
+    """Eight clients that vote as fast as they can, and remember what was acknowledged."""
+
+    def __init__(self, server, decisions):
+        self._server = server
+        self._decisions = iter(decisions)
+        self._lock = threading.Lock()
+        self.acknowledged = set()
+
+    def run(self):
+        with self._server.client() as client:
+            while True:
+                with self._lock:
+                    decision_id = next(self._decisions, None)
+                if decision_id is None or not self._vote(client, decision_id):
+                    return
+
+    def _vote(self, client, decision_id):
+        body = {"decision_id": decision_id, "metric": "thumbs", "value": "up"}
+        try:
+            reply = client.post("/v1/feedback", json=body)
+        except httpx.HTTPError:
+            return False
+        if reply.status_code == 201:
+            with self._lock:
+                self.acknowledged.add(decision_id)
+        return True
+
+
+def decide(server, n_decisions):
+    """Ids of new decisions that nobody has judged."""
+
+    def some(n):
+        ask = {"messages": [{"role": "user", "content": "Hello"}]}
+        with server.client() as client:
+            replies = [client.post("/v1/route", json=ask).json() for _ in range(n)]
+        assert all(reply["logged"] for reply in replies)
+        return [reply["decision_id"] for reply in replies]
+
+    with ThreadPoolExecutor(4) as pool:
+        return [made for ids in pool.map(some, [n_decisions // 4] * 4) for made in ids]
+
+
+def test_no_acknowledged_vote_is_lost_or_learned_twice_over_ten_kills():
+    running = RunningServer({"arms": [STAND_IN_ARM]})
+    rng = random.Random(7)
+    acknowledged = set()
+    try:
+        running.start()
+        for _ in range(10):
+            voters = Voters(running, decide(running, 200))
+            with ThreadPoolExecutor(8) as pool:
+                clients = [pool.submit(voters.run) for _ in range(8)]
+                until(lambda: len(voters.acknowledged) >= 20)
+                time.sleep(rng.uniform(0.0, 0.1))
+                running.kill()
+                for client in clients:
+                    client.result(60)
+            acknowledged |= voters.acknowledged
+            running.start()
+        stored = votes(running)
+        assert acknowledged <= stored
+        with running.client() as client:
+            learned = until(lambda: caught_up(client), timeout_s=60)
+        assert learned == len(stored)
+        assert running.stop() == 0
+    finally:
+        running.clear()
+
+
+def caught_up(client):
+    state = client.get("/health/learn").json()
+    return state["n_interactions"] if state.get("lag_events") == 0 else None
+
+
+def votes(server):
+    """Decisions that have a vote in the database."""
+    dsn = EmbeddedPostgres(server.data_dir / "postgres").dsn.replace("+psycopg", "")
+    with psycopg.connect(dsn) as connection:
+        rows = connection.execute("SELECT decision_id FROM feedback").fetchall()
+    ids = [row[0] for row in rows]
+    assert len(ids) == len(set(ids))
+    return set(ids)
