@@ -5,6 +5,11 @@
     PointsmanError
     ├── BanditError
     │   ├── NoEligibleArmError      nothing may answer this query
+    │   ├── BadScenarioError        weights, ceilings or a MES that make no reward
+    │   ├── BadPolicyConfigError    a policy setting out of range
+    │   ├── BadPackingError         stored bytes that are not a packed context
+    │   ├── BadSampleError          logged rows that no estimator can use
+    │   ├── WeightAboveMaximumError an importance weight above what the floor allows
     │   ├── BadInteractionError     not a lesson: a number is not finite or out of range
     │   └── BadSnapshotError        bytes that are not a saved policy of this kind
     ├── FeatureError                (features/errors.py)
