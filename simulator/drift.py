@@ -118,8 +118,13 @@ def library() -> list[str]:
     )
 
 
-def load_plan(name_or_path: str, rounds: int | None) -> DriftPlan:
-    """The plan of a file, or of the library by its name, for a run of ``rounds``.
+def load_plan(name_or_path: str, rounds: int | None, otherwise: int | None = None) -> DriftPlan:
+    """The plan of a file, or of the library by its name.
+
+    Parameters
+    ----------
+    rounds
+        Length of the run; None takes what the plan says, else ``otherwise``.
 
     Raises
     ------
@@ -139,6 +144,8 @@ def load_plan(name_or_path: str, rounds: int | None) -> DriftPlan:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise BadDriftError(path, "file", "not YAML: " + " ".join(str(error).split())) from error
+    if rounds is None and isinstance(document, Mapping):
+        rounds = document.get("rounds", otherwise)
     return parse_plan(document, source=name_or_path, rounds=rounds)
 
 

@@ -74,14 +74,14 @@ def plan_study(wishes: Wishes, *, progress: Progress | None = None) -> Study:
     for label in labels:
         parse_label(label)
     delay = parse_delay(wishes.feedback_delay)
-    plan = load_plan(wishes.drift, wishes.rounds) if wishes.drift else NO_DRIFT
+    # Which models it swaps in has to be known before the table is read, its rounds only after.
+    sketch = load_plan(wishes.drift, wishes.rounds or 1000) if wishes.drift else NO_DRIFT
     source, arms = choose_arms(wishes)
-    whole = open_table(wishes, source, arms, plan)
+    whole = open_table(wishes, source, arms, sketch)
     rows = select_rows("--rows", wishes.rows, whole)
     table = whole.take(rows)
+    plan = load_plan(wishes.drift, wishes.rounds, len(table)) if wishes.drift else NO_DRIFT
     rounds = plan.rounds or wishes.rounds or len(table)
-    if wishes.drift:
-        plan = load_plan(wishes.drift, rounds)
     fit = None
     if wishes.fit_rows and wishes.fit_rows != "cross":
         fit = select_rows("--fit-rows", wishes.fit_rows, whole)

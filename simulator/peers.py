@@ -2,9 +2,9 @@
 
 Taberner-Miller, "ParetoBandit", arXiv 2604.00136; package ``paretobandit`` 0.1.1. It gets **our
 feature vectors** (through its service for precomputed ones, a constant last), cold, with its own
-defaults for everything else: α = .01, γ = .997. With a budget it learns quality and paces cost its
-own way (penalty .3 and its adaptive pacer on real costs); without one it learns the same combined
-reward as the other linear bandits, and its penalty is off, because cost is in the reward.
+defaults for everything else: α = .01, γ = .997. With a budget it learns quality and paces cost with
+its adaptive pacer, its static penalty off as in its own budgeted demonstrations; without one it
+learns the same combined reward as the other linear bandits, in which the cost is.
 """
 
 import logging
@@ -61,7 +61,7 @@ class ParetoBandit:
             "priors": "none",
             "feature_service": FeatureService.for_precomputed(dimension),
             "bandit_seed": seed,
-            "cost_penalty": 0.3 if self._paced else 0.0,
+            "cost_penalty": 0.0,
             "budget_pacer": self._pacer,
             **options,
         }
