@@ -100,7 +100,9 @@ def simulate(
     out: Annotated[Path | None, _help("Folder for results.json and report.html.", "Run")] = None,
     engine: Annotated[EngineName, _help("local processes, or ray.", "Run")] = EngineName.local,
     workers: Annotated[int | None, _help("Processes; default: one a core.", "Run")] = None,
-    cache_dir: Annotated[Path, _help("Where features are kept.", "Run")] = Path(".pointsman/cache"),
+    data_dir: Annotated[Path, _help("Where models and features are kept.", "Run")] = Path(
+        ".pointsman"
+    ),
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json.")] = False,
 ) -> None:
     """Drive policies through a table of prompts on a virtual clock and compare them."""
@@ -138,7 +140,7 @@ def simulate(
             arrivals_speed=arrivals_speed,
             max_rows=max_rows,
             drop_unmeasured=drop_unmeasured,
-            cache_dir=cache_dir,
+            data_dir=data_dir,
         )
         found = run_session(wishes, out=out, engine=engine.value, workers=workers)
         if as_json:

@@ -1,7 +1,7 @@
 """Contexts of a table's prompts, made by the real featurizer once and kept on disk.
 
-The file's name is a digest of the feature schema and of every prompt, so that a changed table, or
-a changed featurizer, is never served from an old file.
+Two kinds of files, each named by a digest of what it is made from, so that nothing stale is ever
+served: raw embeddings, which are slow and outlive a change of the projection, and the contexts.
 """
 
 import hashlib
@@ -9,9 +9,10 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +20,22 @@ from numpy.typing import NDArray
 from bandit.primitives import Context
 
 Progress = Callable[[int, int], None]
+Matrix = NDArray[np.float32]
 
 
-class TextFeaturizer(Protocol):
+class TableFeaturizer(Protocol):
     """The part of `features.featurizer.Featurizer` that the simulator uses."""
 
     schema_version: str
+    embedder: Any
 
-    def featurize_text(self, text: str) -> Context:
-        """The context of a query that is this text alone."""
+    def embedding_of(self, text: str) -> Matrix:
+        """The raw embedding of a query that is this text alone, shape (d,)."""
+
+    def featurize_table(
+        self, texts: Sequence[str], embeddings: Matrix | None = None
+    ) -> list[Context]:
+        """The contexts of queries that are one text each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +52,7 @@ class FeatureBank:
 
     schema_version: str
     sizes: Mapping[str, int]
-    matrix: NDArray[np.float32]
+    matrix: Matrix
 
     def contexts(self) -> list[Context]:
         """A context per row, all of them views of the matrix."""
@@ -60,9 +68,9 @@ class FeatureBank:
         return FeatureBank(self.schema_version, self.sizes, self.matrix[rows])
 
 
-def digest(schema_version: str, prompts: Sequence[str]) -> str:
-    """Content hash of what a bank is made from."""
-    seal = hashlib.sha256(schema_version.encode())
+def digest(made_with: str, prompts: Sequence[str]) -> str:
+    """Content hash of what a file is made from."""
+    seal = hashlib.sha256(made_with.encode())
     for prompt in prompts:
         seal.update(hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).digest())
     return seal.hexdigest()[:32]
@@ -70,49 +78,63 @@ def digest(schema_version: str, prompts: Sequence[str]) -> str:
 
 def build_bank(
     prompts: Sequence[str],
-    featurizer: TextFeaturizer,
-    cache_dir: Path,
+    featurizer: TableFeaturizer,
+    folder: Path,
     *,
     progress: Progress | None = None,
 ) -> FeatureBank:
-    """The bank of ``prompts``, from disk if it was made before."""
-    path = cache_dir / f"features-{digest(featurizer.schema_version, prompts)}.npz"
+    """The bank of ``prompts``, from ``folder`` if it was made before."""
+    path = folder / f"contexts-{digest(featurizer.schema_version, prompts)}.npz"
     if path.is_file():
         return load_bank(path)
-    contexts: dict[str, Context] = {}
-    for i, prompt in enumerate(prompts):
-        if prompt not in contexts:
-            contexts[prompt] = featurizer.featurize_text(prompt)
-        if progress is not None:
-            progress(i + 1, len(prompts))
-    first = contexts[prompts[0]].namespaces
-    bank = FeatureBank(
-        featurizer.schema_version,
-        {name: len(vector) for name, vector in first.items()},
-        np.stack([np.concatenate(list(contexts[p].namespaces.values())) for p in prompts]).astype(
-            np.float32
-        ),
-    )
-    save_bank(bank, path)
+    embeddings = embed_all(prompts, featurizer, folder, progress=progress)
+    contexts = featurizer.featurize_table(prompts, embeddings)
+    sizes = {name: len(vector) for name, vector in contexts[0].namespaces.items()}
+    rows = [np.concatenate(list(context.namespaces.values())) for context in contexts]
+    bank = FeatureBank(featurizer.schema_version, sizes, np.stack(rows).astype(np.float32))
+    header = np.array(json.dumps([bank.schema_version, dict(bank.sizes)]))
+    _save(path, {"matrix": bank.matrix, "header": header})
     return bank
 
 
-def save_bank(bank: FeatureBank, path: Path) -> None:
-    """Write the bank whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(handle, "wb") as file:
-        np.savez(
-            file,
-            allow_pickle=False,
-            matrix=bank.matrix,
-            header=np.array(json.dumps([bank.schema_version, dict(bank.sizes)])),
-        )
-    Path(name).replace(path)
-
-
 def load_bank(path: Path) -> FeatureBank:
-    """The bank that `save_bank` wrote."""
+    """The bank that `build_bank` saved."""
     with np.load(path, allow_pickle=False) as saved:
         version, sizes = json.loads(str(saved["header"]))
         return FeatureBank(version, sizes, saved["matrix"])
+
+
+def embed_all(
+    prompts: Sequence[str],
+    featurizer: TableFeaturizer,
+    folder: Path,
+    *,
+    progress: Progress | None = None,
+) -> Matrix:
+    """Raw embeddings of ``prompts``, shape (n, d), from ``folder`` if they were made before."""
+    embedder = featurizer.embedder
+    made_with = f"{embedder.model_id}|{embedder.max_tokens}|{embedder.manifest!r}"
+    path = folder / f"embeddings-{digest(made_with, prompts)}.npz"
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as saved:
+            return np.asarray(saved["embeddings"], dtype=np.float32)
+    unique = list(dict.fromkeys(prompts))
+    vectors: dict[str, Matrix] = {}
+    # onnxruntime leaves the interpreter free while it works: a thread a core, results in order.
+    with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+        for text, vector in zip(unique, threads.map(featurizer.embedding_of, unique), strict=True):
+            vectors[text] = vector
+            if progress is not None:
+                progress(len(vectors), len(unique))
+    embeddings = np.stack([vectors[prompt] for prompt in prompts]).astype(np.float32)
+    _save(path, {"embeddings": embeddings})
+    return embeddings
+
+
+def _save(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    with os.fdopen(handle, "wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    Path(name).replace(path)

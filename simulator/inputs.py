@@ -58,7 +58,7 @@ class Wishes:
     arrivals_speed: float = 1.0
     max_rows: int = MAX_ROWS
     drop_unmeasured: bool = False
-    cache_dir: Path = Path(".pointsman/cache")
+    data_dir: Path = Path(".pointsman")
 
 
 def plan_study(wishes: Wishes, *, progress: Progress | None = None) -> Study:
@@ -245,5 +245,5 @@ def _bank(wishes: Wishes, table: ReplayTable, progress: Progress | None) -> Feat
         build_featurizer,
     )
 
-    featurizer = build_featurizer(FeatureConfig(), wishes.cache_dir)
-    return build_bank(table.prompts, featurizer, wishes.cache_dir, progress=progress)
+    featurizer = build_featurizer(FeatureConfig(), wishes.data_dir / "models")
+    return build_bank(table.prompts, featurizer, wishes.data_dir / "simulator", progress=progress)
