@@ -16,6 +16,7 @@ import structlog
 from bandit.policies.config import PolicyConfig
 from bandit.policies.factory import make_policy
 from bandit.policy import Policy
+from features.featurizer import FeatureConfig, build_featurizer
 from feedback import migrate as migrations
 from feedback.engine import LogConfig
 from feedback.errors import LogUnavailableError
@@ -205,9 +206,14 @@ async def _upgrade_later(dsn: str) -> None:
 
 
 async def _featurizer(settings: Settings) -> Featurizer:
-    from features.featurizer import FeatureConfig, build_featurizer  # noqa: PLC0415 - for now
-
-    config = FeatureConfig()
+    given = settings.features
+    config = FeatureConfig(
+        model=given.model,
+        precision=given.precision,
+        max_tokens=given.max_tokens,
+        projection=given.projection,
+        cache_size=given.remembered_queries,
+    )
     return await asyncio.to_thread(build_featurizer, config, settings.models_dir)
 
 

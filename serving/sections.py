@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from bandit.errors import BanditError
 from bandit.primitives import Tier
 from bandit.utility import Scenario
+from features.model_store import DEFAULT_MODEL
 from feedback.reward import METRIC_WEIGHTS
 
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=30 * 86_400, allow_inf_nan=False)]
@@ -199,10 +200,27 @@ class PolicySettings(_Section):
 class FeatureSettings(_Section):
     """What is known of a query before choosing."""
 
+    model: str = Field(
+        default=DEFAULT_MODEL,
+        min_length=1,
+        description="embedding model: a wheel's name, a folder, or a sentence-transformers name",
+    )
+    precision: Literal["auto", "fp32"] = Field(
+        default="auto", description="auto: int8 where it agrees with the original"
+    )
+    max_tokens: int = Field(
+        default=128, ge=16, le=512, description="tokens of a query that are embedded"
+    )
+    projection: str = Field(
+        default="auto", description="auto, random, or the path of a fitted projection"
+    )
+    remembered_queries: int = Field(
+        default=4096, ge=0, le=1_000_000, description="embeddings kept, of about 0.6 kB each"
+    )
     cache_dir: Path | None = Field(
         default=None, description="folder of exported models; none is inside the data folder"
     )
-    threads: int = Field(default=1, ge=1, le=64, description="threads of the embedding model")
+    threads: int = Field(default=1, ge=1, le=64, description="queries whose features are computed at once")
 
 
 class LearnerSettings(_Section):
