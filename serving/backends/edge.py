@@ -231,18 +231,15 @@ class EdgeBackend:
         """The worker's ``text`` messages and its ``done``."""
         request = self._chat.request(query)
         deadline = asyncio.get_running_loop().time() + self._config.deadline_s
-        async with self._pool.worker(deadline, why_down=self.health()[1]) as worker:
+        async with self._pool.worker(deadline, why_down=self.health()[1]) as (worker, job):
             run.submitted = self._clock()
-            job = worker.submit(request)
-            try:
-                while True:
-                    message = await self._next(job, deadline)
-                    if self._take(message, run):
-                        yield message
-                    if message["is"] == "done":
-                        return
-            finally:
-                worker.cancel(job)
+            worker.submit(job, request)
+            while True:
+                message = await self._next(job, deadline)
+                if self._take(message, run):
+                    yield message
+                if message["is"] == "done":
+                    return
 
     def _take(self, message: Mapping[str, Any], run: _Run) -> bool:
         """Note what a message says; whether it carries a part of the answer."""

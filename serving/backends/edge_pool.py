@@ -4,11 +4,13 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 from serving.backends.base import Load
-from serving.backends.edge_process import EdgeProcess, Limits
+from serving.backends.edge_process import EdgeProcess, Job, Limits
 from serving.errors import BackendOverloadedError, BackendUnavailableError
+
+Claim: TypeAlias = tuple[EdgeProcess, Job]
 
 _UP = ("ready", "claimed", "busy")
 
@@ -60,8 +62,8 @@ class WorkerPool:
         self._max_wait_s = max_wait_s
         self._clock = clock
         self._workers: list[EdgeProcess] = []
-        self._waiting: deque[asyncio.Future[EdgeProcess]] = deque()
-        self._running: dict[EdgeProcess, float] = {}
+        self._waiting: deque[asyncio.Future[Claim]] = deque()
+        self._running: dict[Job, float] = {}
         self.service = ServiceTime()
 
     @property
@@ -103,8 +105,8 @@ class WorkerPool:
         return Load(len(self._waiting), len(self._running), self._wait_s())
 
     @asynccontextmanager
-    async def worker(self, deadline: float, *, why_down: str) -> AsyncIterator[EdgeProcess]:
-        """A claimed worker, at once or after a wait in the queue.
+    async def worker(self, deadline: float, *, why_down: str) -> AsyncIterator[Claim]:
+        """A worker and one's hold on it, at once or after a wait in the queue.
 
         Parameters
         ----------
@@ -122,36 +124,37 @@ class WorkerPool:
         """
         if not self.up:
             raise BackendUnavailableError(self._arm_id, why_down)
-        worker = self._free() or await self._queue(deadline)
-        self._running[worker] = self._clock()
+        worker, job = self._free() or await self._queue(deadline)
+        self._running[job] = self._clock()
         try:
-            yield worker
+            yield worker, job
         finally:
-            self._running.pop(worker, None)
-            worker.release()
+            del self._running[job]
+            worker.end(job)
 
-    def _free(self) -> EdgeProcess | None:
+    def _free(self) -> Claim | None:
         free = next((worker for worker in self._workers if worker.state == "ready"), None)
-        if free is not None:
-            free.claim()
-        return free
+        return None if free is None else (free, free.claim())
 
-    async def _queue(self, deadline: float) -> EdgeProcess:
+    async def _queue(self, deadline: float) -> Claim:
         self._check_room()
-        place: asyncio.Future[EdgeProcess] = asyncio.get_running_loop().create_future()
+        place: asyncio.Future[Claim] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
         try:
             async with asyncio.timeout_at(deadline):
                 return await place
-        except TimeoutError:
-            raise self._overloaded("the wait was longer than predicted") from None
-        except asyncio.CancelledError:
-            if place.done() and not place.cancelled() and place.exception() is None:
-                place.result().release()  # it came in the very moment of the cancellation
+        except (TimeoutError, asyncio.CancelledError) as error:
+            self._leave(place)
+            if isinstance(error, TimeoutError):
+                raise self._overloaded("the wait was longer than predicted") from None
             raise
-        finally:
-            if place in self._waiting:
-                self._waiting.remove(place)
+
+    def _leave(self, place: "asyncio.Future[Claim]") -> None:
+        if place in self._waiting:
+            self._waiting.remove(place)
+        if place.done() and not place.cancelled() and place.exception() is None:
+            worker, job = place.result()  # it came in the very moment of giving up
+            worker.end(job)
 
     def _check_room(self) -> None:
         if len(self._waiting) >= self._max_queue:
@@ -169,9 +172,9 @@ class WorkerPool:
             place = self._waiting.popleft()
             if place.done():
                 continue
-            worker = self._free()
-            if worker is not None:
-                place.set_result(worker)
+            claim = self._free()
+            if claim is not None:
+                place.set_result(claim)
             else:
                 place.set_exception(BackendUnavailableError(self._arm_id, self.reason))
 

@@ -41,9 +41,9 @@ class Limits:
     max_backoff_s: float = 60.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Job:
-    """One query in work: the worker's messages about it, the last of which ends it."""
+    """One query's hold on a worker: the worker's messages about it, the last of which ends it."""
 
     job_id: int
     messages: "asyncio.Queue[Mapping[str, Any]]" = field(default_factory=asyncio.Queue)
@@ -93,29 +93,27 @@ class EdgeProcess:
             self._supervisor = asyncio.create_task(self._supervise())
         await self._decided.wait()
 
-    def claim(self) -> None:
-        """Keep a ready worker for the one who will `submit` next."""
+    def claim(self) -> Job:
+        """Keep a ready worker for one query; `submit` it or give the worker back by `end`."""
         self.state = "claimed"
+        self._job = Job(next(self._ids))
+        return self._job
 
-    def release(self) -> None:
-        """Give a claimed worker back unused."""
+    def submit(self, job: Job, request: Mapping[str, Any]) -> None:
+        """Hand the query to the worker; if that died meanwhile, ``job`` was told."""
+        if job is self._job:
+            self.state = "busy"
+            self._stuck_ticks = 0
+            self._send({"do": "generate", "id": job.job_id, "request": request})
+
+    def end(self, job: Job) -> None:
+        """Stop work on a query, if there is any left; the worker says itself when it is idle."""
+        if job is not self._job or job.cancelled:
+            return
         if self.state == "claimed":
+            self._job = None
             self._become("ready")
-
-    def submit(self, request: Mapping[str, Any]) -> Job:
-        """Hand a query to the claimed worker."""
-        job = self._job = Job(next(self._ids))
-        if self.state != "claimed":
-            job.messages.put_nowait({"is": "crashed", "reason": self.reason})
-            return job
-        self.state = "busy"
-        self._stuck_ticks = 0
-        self._send({"do": "generate", "id": job.job_id, "request": request})
-        return job
-
-    def cancel(self, job: Job) -> None:
-        """Stop work on a query; the worker says itself when it is idle again."""
-        if job is self._job and self.state == "busy" and not job.cancelled:
+        else:
             job.cancelled = True
             self._stuck_ticks = 0
             self._send({"do": "cancel", "id": job.job_id})
