@@ -25,7 +25,7 @@ class ScriptedLog:
 
 
 async def write(log, *ids, **options):
-    writer = OutcomeWriter(log, retry_s=0.001, **options)
+    writer = OutcomeWriter(log, gather_s=0.0, retry_s=0.001, **options)
     for name in ids:
         writer.put(outcome(name))
     await writer.aclose(timeout_s=10.0)
@@ -55,7 +55,7 @@ async def test_what_is_more_than_may_wait_is_dropped():
 
 async def test_closing_gives_up_after_a_while():
     forever = [LogUnavailableError("gone")] * 100_000
-    writer = OutcomeWriter(ScriptedLog(*forever), retry_s=0.001)
+    writer = OutcomeWriter(ScriptedLog(*forever), gather_s=0.0, retry_s=0.001)
     writer.put(outcome("a"))
     await writer.aclose(timeout_s=0.02)
     assert writer._flusher.cancelling() == 1
