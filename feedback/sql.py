@@ -1,6 +1,6 @@
 """The decision log in Postgres."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from sqlalchemy import exists, func, insert, select, union_all
@@ -9,32 +9,33 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from feedback.engine import Database, LogConfig
 from feedback.errors import OutcomeConflictError
+from feedback.grouping import Grouped
 from feedback.log import DecisionRecord, FeedbackReceipt, LogEvent, LoggedDecision, Snapshot
 from feedback.outcome import Feedback, Outcome
-from feedback.receipts import judge, receipt_to_dict
 from feedback.reward import check, check_outcome
 from feedback.rows import (
     decision_row,
     feedback_from,
-    feedback_row,
     logged_decision,
     outcome_row,
     same_outcome,
     utc_now,
 )
+from feedback.sql_feedback import FeedbackWork, Submission
 from feedback.sql_queries import (
+    allowed,
     among,
     applied_rows,
     decoded,
-    earlier_receipts,
     facts_of,
     happened,
-    newest_rows,
     next_positions,
     outcomes_of,
 )
 from feedback.sql_snapshots import SqlSnapshots
-from feedback.tables import decisions, defaults, feedback, idempotency, outcomes
+from feedback.tables import decisions, defaults, feedback, outcomes
+
+_MAX_GROUP = 64
 
 
 class SqlDecisionLog:
@@ -59,6 +60,12 @@ class SqlDecisionLog:
         self._config = config or LogConfig()
         self._clock = clock
         self._database = Database(dsn, self._config)
+        self._feedback_group = Grouped(
+            self._take_feedback, max_items=_MAX_GROUP, timeout_s=self._config.timeout_s
+        )
+        self._outcome_group = Grouped(
+            self.add_outcomes, max_items=_MAX_GROUP, timeout_s=self._config.timeout_s
+        )
         self._snapshots = SqlSnapshots(
             self._database, clock=clock, keep=self._config.keep_snapshots
         )
@@ -78,14 +85,17 @@ class SqlDecisionLog:
     async def add_outcome(self, outcome: Outcome, *, key_id: str | None = None) -> bool:
         """See `DecisionLog`."""
         check_outcome(outcome)
+        if key_id is None and await self._outcome_group.submit(outcome):
+            return True
 
         async def work(connection: AsyncConnection) -> bool:
-            await facts_of(connection, [outcome.decision_id], key_id)
+            id_ = outcome.decision_id
+            allowed(await facts_of(connection, [id_]), id_, key_id)
             if await self._insert_outcomes(connection, [outcome]):
                 return True
-            old = await outcomes_of(connection, [outcome.decision_id])
-            if not same_outcome(old[outcome.decision_id][1], outcome):
-                raise OutcomeConflictError(outcome.decision_id)
+            old = await outcomes_of(connection, [id_])
+            if not same_outcome(old[id_][1], outcome):
+                raise OutcomeConflictError(id_)
             return False
 
         return await self._database.transact(work)
@@ -101,9 +111,9 @@ class SqlDecisionLog:
                 select(decisions.c.decision_id).where(among(decisions.c.decision_id, ids))
             )
             there = {row.decision_id for row in known}
-            wanted = {o.decision_id: o for o in outcomes_ if o.decision_id in there}
-            new = await self._insert_outcomes(connection, list(wanted.values()))
-            return [outcome.decision_id in new for outcome in outcomes_]
+            first = {o.decision_id: o for o in reversed(outcomes_) if o.decision_id in there}
+            new = await self._insert_outcomes(connection, list(reversed(first.values())))
+            return [o.decision_id in new and first[o.decision_id] is o for o in outcomes_]
 
         return await self._database.transact(work) if outcomes_ else []
 
@@ -118,25 +128,17 @@ class SqlDecisionLog:
         for row in feedback_:
             check(row)
 
-        async def work(connection: AsyncConnection) -> list[FeedbackReceipt]:
-            positions = await next_positions(connection, len(feedback_))
-            if idempotency is not None:
-                old = await earlier_receipts(connection, key_id or "", idempotency)
-                if old is not None:
-                    return old
-            receipts = await self._judge_all(connection, feedback_, positions, key_id)
-            if idempotency is not None:
-                await self._remember(connection, key_id or "", idempotency, receipts)
-            return receipts
-
-        # Repeating the whole is safe with a key; without one it could call a new vote a duplicate.
-        return await self._database.transact(work, again=idempotency is not None)
+        if idempotency is None:
+            submission = Submission(feedback_, key_id)
+        else:
+            submission = Submission(feedback_, key_id, *idempotency)
+        return await self._feedback_group.submit(submission)
 
     async def get(self, decision_id: str, *, key_id: str | None = None) -> DecisionRecord:
         """See `DecisionLog`."""
 
         async def work(connection: AsyncConnection) -> DecisionRecord:
-            await facts_of(connection, [decision_id], key_id)
+            allowed(await facts_of(connection, [decision_id]), decision_id, key_id)
             found = await connection.execute(
                 select(decisions).where(decisions.c.decision_id == decision_id)
             )
@@ -258,6 +260,8 @@ class SqlDecisionLog:
 
     async def aclose(self) -> None:
         """See `DecisionLog`."""
+        await self._feedback_group.aclose()
+        await self._outcome_group.aclose()
         await self._snapshots.aclose()
         await self._database.aclose()
 
@@ -275,50 +279,10 @@ class SqlDecisionLog:
         statement = upsert(outcomes).on_conflict_do_nothing().returning(outcomes.c.decision_id)
         return set((await connection.execute(statement, rows)).scalars())
 
-    async def _judge_all(
-        self,
-        connection: AsyncConnection,
-        rows: Sequence[Feedback],
-        positions: Sequence[int],
-        key_id: str | None,
-    ) -> list[FeedbackReceipt]:
-        facts = await facts_of(connection, [row.decision_id for row in rows], key_id)
-        previous = await newest_rows(connection, rows)
-        now = self._clock()
-        receipts, stored = [], []
-        for row, position in zip(rows, positions, strict=True):
-            same = (row.decision_id, row.metric, row.source)
-            verdict = judge(
-                row,
-                facts[row.decision_id],
-                previous.get(same),
-                now=now,
-                reward_window_s=self._config.reward_window_s,
-            )
-            if verdict.store:
-                previous[same] = row
-                stored.append(
-                    feedback_row(
-                        row, position=position, now=now, key_id=key_id or "", reason=verdict.reason
-                    )
-                )
-            receipts.append(verdict.receipt(row, position if verdict.store else None))
-        if stored:
-            await connection.execute(insert(feedback), stored)
-        return receipts
-
-    async def _remember(
-        self,
-        connection: AsyncConnection,
-        key_id: str,
-        idempotency_: tuple[str, str],
-        receipts: Iterable[FeedbackReceipt],
-    ) -> None:
-        row = {
-            "key_id": key_id,
-            "key": idempotency_[0],
-            "body_sha256": idempotency_[1],
-            "receipts": [receipt_to_dict(receipt) for receipt in receipts],
-            "at": self._clock(),
-        }
-        await connection.execute(insert(idempotency), row)
+    async def _take_feedback(
+        self, submissions: Sequence[Submission]
+    ) -> Sequence[list[FeedbackReceipt] | Exception]:
+        work = FeedbackWork(submissions, self._clock, self._config.reward_window_s)
+        # Repeating is safe with keys; without one it could call a new vote a duplicate.
+        again = all(submission.key is not None for submission in submissions)
+        return await self._database.transact(work, again=again)

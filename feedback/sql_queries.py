@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bandit.errors import BanditError
 from bandit.primitives import FORCED_REASONS
-from feedback.errors import IdempotencyConflictError, UnknownDecisionError
+from feedback.errors import UnknownDecisionError
 from feedback.log import FeedbackReceipt, LoggedDecision
 from feedback.outcome import Feedback, Outcome
 from feedback.receipts import DecisionFacts
@@ -50,16 +50,8 @@ async def next_positions(connection: AsyncConnection, n: int) -> Sequence[int]:
     return sorted(found.scalars())
 
 
-async def facts_of(
-    connection: AsyncConnection, ids: Sequence[str], key_id: str | None
-) -> Mapping[str, DecisionFacts]:
-    """What receipts depend on, by decision.
-
-    Raises
-    ------
-    UnknownDecisionError
-        If one is not there, or not ``key_id``'s.
-    """
+async def facts_of(connection: AsyncConnection, ids: Iterable[str]) -> Mapping[str, DecisionFacts]:
+    """What receipts depend on, by decision; those that are not there are missing."""
     closed = exists().where(defaults.c.decision_id == decisions.c.decision_id).label("closed")
     columns = (
         decisions.c.decision_id,
@@ -70,7 +62,7 @@ async def facts_of(
         closed,
     )
     found = await connection.execute(select(*columns).where(among(decisions.c.decision_id, ids)))
-    facts = {
+    return {
         row.decision_id: DecisionFacts(
             row.key_id,
             row.decided_at,
@@ -80,10 +72,18 @@ async def facts_of(
         )
         for row in found
     }
-    for id_ in ids:
-        if id_ not in facts or (key_id is not None and facts[id_].key_id != key_id):
-            raise UnknownDecisionError(id_)
-    return facts
+
+
+def allowed(facts: Mapping[str, DecisionFacts], decision_id: str, key_id: str | None) -> None:
+    """Refuse a decision that is not there, or is not ``key_id``'s; None is everybody.
+
+    Raises
+    ------
+    UnknownDecisionError
+    """
+    found = facts.get(decision_id)
+    if found is None or (key_id is not None and found.key_id != key_id):
+        raise UnknownDecisionError(decision_id)
 
 
 async def newest_rows(
@@ -100,26 +100,19 @@ async def newest_rows(
 
 
 async def earlier_receipts(
-    connection: AsyncConnection, key_id: str, idempotency_: tuple[str, str]
-) -> list[FeedbackReceipt] | None:
-    """The receipts that this Idempotency-Key got before, if it was used.
-
-    Raises
-    ------
-    IdempotencyConflictError
-        If it was used with another body.
-    """
+    connection: AsyncConnection, keys: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], tuple[str, list[FeedbackReceipt]]]:
+    """SHA-256 of the body and receipts, by those of ``keys`` that were used before."""
     found = await connection.execute(
-        select(idempotency.c.body_sha256, idempotency.c.receipts).where(
-            idempotency.c.key_id == key_id, idempotency.c.key == idempotency_[0]
-        )
+        select(idempotency).where(among(idempotency.c.key, (key for _, key in keys)))
     )
-    row = found.first()
-    if row is None:
-        return None
-    if row.body_sha256 != idempotency_[1]:
-        raise IdempotencyConflictError(idempotency_[0])
-    return [FeedbackReceipt(**receipt) for receipt in row.receipts]
+    return {
+        (row.key_id, row.key): (
+            row.body_sha256,
+            [FeedbackReceipt(**receipt) for receipt in row.receipts],
+        )
+        for row in found
+    }
 
 
 async def happened(

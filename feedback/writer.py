@@ -1,20 +1,13 @@
-"""Writes decisions in groups: who comes while a commit is on its way shares the next one."""
+"""Writes decisions in groups, and tells every caller whether its own is durable."""
 
-import asyncio
 import logging
-from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from feedback.errors import LogUnavailableError
+from feedback.grouping import Grouped
 from feedback.log import DecisionLog, LoggedDecision
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Waiting:
-    logged: LoggedDecision
-    durable: asyncio.Future[bool]
 
 
 class DecisionWriter:
@@ -40,59 +33,25 @@ class DecisionWriter:
         timeout_s: float = 2.0,
     ) -> None:
         self._log = log
-        self._max_batch = max_batch
         self._max_waiting = max_waiting
-        self._timeout_s = timeout_s
-        self._waiting: deque[_Waiting] = deque()
-        self._flusher: asyncio.Task[None] | None = None
+        self._group = Grouped(self._write, max_items=max_batch, timeout_s=timeout_s)
 
     async def add(self, logged: LoggedDecision) -> bool:
         """Store a decision; True once it is durable, False if it is not (in time)."""
-        if len(self._waiting) >= self._max_waiting:
+        if len(self._group) >= self._max_waiting:
             return False
-        entry = _Waiting(logged, asyncio.get_running_loop().create_future())
-        self._waiting.append(entry)
-        if self._flusher is None or self._flusher.done():
-            self._flusher = asyncio.create_task(self._flush())
         try:
-            return await asyncio.wait_for(entry.durable, self._timeout_s)
-        except TimeoutError:
-            return False
+            return await self._group.submit(logged)
+        except LogUnavailableError as error:
+            _LOG.warning("a decision was not written: %s", error)
+        except Exception:  # noqa: BLE001 - the answer goes out, marked as not logged
+            _LOG.exception("a decision cannot be written")
+        return False
 
     async def aclose(self) -> None:
         """Write what still waits."""
-        if self._flusher is not None:
-            await self._flusher
+        await self._group.aclose()
 
-    async def _flush(self) -> None:
-        while self._waiting:
-            n_rows = min(len(self._waiting), self._max_batch)
-            batch = [self._waiting.popleft() for _ in range(n_rows)]
-            # Whoever gave up told its caller so: nothing is stored behind their back.
-            await self._write([entry for entry in batch if not entry.durable.done()])
-
-    async def _write(self, batch: list[_Waiting]) -> None:
-        if not batch:
-            return
-        try:
-            await self._log.add_decisions([entry.logged for entry in batch])
-        except LogUnavailableError as error:
-            _LOG.warning("%d decisions were not written: %s", len(batch), error)
-            _settle(batch, durable=False)
-        except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for an answer
-            if len(batch) == 1:
-                _LOG.exception("a decision cannot be written")
-                _settle(batch, durable=False)
-                return
-            # One row that the tables refuse must not take its neighbours along.
-            _LOG.warning("writing a batch one by one: %s", error)
-            for entry in batch:
-                await self._write([entry])
-        else:
-            _settle(batch, durable=True)
-
-
-def _settle(batch: list[_Waiting], *, durable: bool) -> None:
-    for entry in batch:
-        if not entry.durable.done():
-            entry.durable.set_result(durable)
+    async def _write(self, batch: Sequence[LoggedDecision]) -> Sequence[bool]:
+        await self._log.add_decisions(batch)
+        return [True] * len(batch)

@@ -108,6 +108,28 @@ async def test_many_outcomes_are_stored_in_one_go_and_strays_left_out(log):
     assert added == [False, False, True]
 
 
+async def test_of_two_outcomes_in_one_go_the_first_counts(log):
+    await log.add_decisions([logged("d")])
+    added = await log.add_outcomes([outcome("d", latency_s=1.0), outcome("d", latency_s=2.0)])
+    assert added == [True, False]
+    assert (await log.get("d")).outcome.latency_s == 1.0
+
+
+async def test_calls_at_the_same_time_each_get_their_own_answer(log):
+    await log.add_decisions([logged("d", key_id="a"), logged("e", key_id="b")])
+    good, other, conflict, stray = await asyncio.gather(
+        log.add_feedback([vote("d")], key_id="a"),
+        log.add_feedback([vote("e")], key_id="a"),
+        log.add_outcome(outcome("d")),
+        log.add_outcome(outcome("stray")),
+        return_exceptions=True,
+    )
+    assert good[0].will_apply
+    assert isinstance(other, UnknownDecisionError)
+    assert conflict is True
+    assert isinstance(stray, UnknownDecisionError)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [("latency_s", float("nan")), ("cost_usd", float("inf")), ("cost_usd", -1), ("tokens_in", "9")],

@@ -54,7 +54,7 @@ class Supervisor:
         deadline = time.monotonic() + 60
         while (found := self.scalar(question)) is None or found < enough:
             assert time.monotonic() < deadline, f"{question} is {found}, want {enough}"
-            time.sleep(0.001)
+            time.sleep(0.005)
         return found
 
 
@@ -112,7 +112,7 @@ async def uninterrupted(log, make):
     return await replay(log, base, 1, until=await log.last_position(), config=CONFIG)
 
 
-@pytest.mark.parametrize(("policy", "n_rounds"), [("mean", 20), ("composed", 8)])
+@pytest.mark.parametrize(("policy", "n_rounds"), [("mean", 20), ("composed", 5)])
 async def test_a_learner_killed_again_and_again_is_the_one_never_killed(dsn, policy, n_rounds):
     log = SqlDecisionLog(dsn, clock=Clock())
     try:
@@ -121,7 +121,7 @@ async def test_a_learner_killed_again_and_again_is_the_one_never_killed(dsn, pol
             for _ in range(n_rounds):
                 enough = await log.last_position() + 3
                 pid = supervisor.start()
-                feeding = asyncio.create_task(traffic.more(8))
+                feeding = asyncio.create_task(traffic.more(5))
                 await asyncio.to_thread(supervisor.wait_for, POSITION, enough)
                 supervisor.kill(pid)
                 await feeding
@@ -131,7 +131,7 @@ async def test_a_learner_killed_again_and_again_is_the_one_never_killed(dsn, pol
         holder = PolicyHolder(log, MAKERS[policy])
         assert await holder.refresh()
         newest = await log.latest_snapshot()
-        assert newest.manifest["n_interactions"] == wanted.n_interactions > 14 * n_rounds
+        assert newest.manifest["n_interactions"] == wanted.n_interactions > 8 * n_rounds
         if policy == "mean":
             assert holder.current.history == wanted.policy.history
         for x in ([0.1, 0.2, 0.3], [0.9, 0.1, 0.5]):
