@@ -1,6 +1,7 @@
 """A learner in a thread of its own, with its own event loop and its own connections."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 
@@ -45,7 +46,9 @@ class LearnerThread:
         """Publish what was learned and end; safe to call twice."""
         self._told_to_stop = True
         if self._loop is not None and self._stop is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stop.set)
+            # The loop may end by itself between the question and the call.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._stop.set)
         await asyncio.to_thread(self._thread.join, _JOIN_S)
 
     def _main(self) -> None:
