@@ -19,6 +19,9 @@ VW_VERSION: str = vw.VW_VERSION
 MAX_ARMS = 128
 """Arms that one model can tell apart."""
 
+# VW keeps a ring of 256 parsed examples, 9 MB a workspace; ours are made one at a time.
+_SMALL = ("--ring_size", "4")
+
 
 def _bits(n_weights: int) -> int:
     return max(10, (n_weights - 1).bit_length())
@@ -41,7 +44,7 @@ class Regressor:
         Blocks of weights; block ``b`` is used by arm ``b`` alone.
     """
 
-    arguments = ("--coin", "--noconstant", "--quiet")
+    arguments = ("--coin", "--noconstant", "--quiet", *_SMALL)
     eta = 3.0
 
     def __init__(self, n_features: int, *, n_blocks: int = MAX_ARMS) -> None:
@@ -129,7 +132,7 @@ class SquareCB:
             "--cb_explore_adf",
             "--squarecb",
             *("--gamma_scale", repr(gamma), "--gamma_exponent", "0"),
-            *("--cb_type", "mtr", "--coin", "--noconstant", "--quiet"),
+            *("--cb_type", "mtr", "--coin", "--noconstant", "--quiet", *_SMALL),
             *("-b", str(_bits(n_features * (MAX_ARMS + 1)))),
         ]
         self._workspace = vw.Workspace(self._arguments)
