@@ -48,7 +48,7 @@ def conversation_features(query: Query) -> NDArray[np.float32]:
         math.log1p(n_chars) / 2 - 2.5,
         float("system" in roles or "developer" in roles),
         float("assistant" in roles),
-        float(bool(messages) and messages[-1].get("role") in {"tool", "function"}),
+        float(bool(messages) and messages[-1].get("role") in ("tool", "function")),
         float("tools" in query.requires or bool(query.fields.get("tools"))),
         float("images" in query.requires or any(_has_image(m.get("content")) for m in messages)),
         float(_wants_json(query)),

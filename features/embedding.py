@@ -120,13 +120,12 @@ def load_embedder(folder: Path, *, max_tokens: int | None = None) -> Embedder:
 
 
 def session_options() -> Any:
-    """One thread, no spinning, memory given back rather than kept in an arena."""
+    """One thread and no spinning. The arena stays: it is 5 % faster, and small at 128 tokens."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    options.enable_cpu_mem_arena = False
     options.log_severity_level = 3
     return options

@@ -21,14 +21,14 @@ from features.errors import ProjectionError
 from features.model_store import DEFAULT_MODEL, ensure_model
 from features.projection import Projection, load_projection, random_projection
 from features.query import Query
-from features.statistics import STATISTICS, text_statistics
-from features.task import TASKS, task_vector
+from features.statistics import STATISTICS, STATISTICS_DIGEST, text_statistics
+from features.task import TASKS, TASKS_DIGEST, task_vector
 from features.text import cut_middle, query_text
 
 _LOG = logging.getLogger(__name__)
 _DATA = Path(__file__).parent / "data"
 _LAYOUT = 1
-"""Raised when a feature means something else under the same name."""
+"""Raised when a feature means something else under the same name and no table of rules shows it."""
 
 Floats = NDArray[np.float32]
 Part = Callable[[], Floats]
@@ -218,20 +218,22 @@ class Featurizer:
             if found is not None:
                 self._remembered.move_to_end(key)
                 return found
-        found = self._project(self.embedder.embed([cut]))[0]
-        found.flags.writeable = False
-        if np.isfinite(found).all():
-            with self._lock:
-                self._remembered[key] = found
-                while len(self._remembered) > self._cache_size:
-                    self._remembered.popitem(last=False)
-        return found
+        fresh: Floats = self._project(self.embedder.embed([cut]))[0]
+        if np.isfinite(fresh).all():
+            fresh.flags.writeable = False
+            self._remember(key, fresh)
+        return fresh
+
+    def _remember(self, key: bytes, found: Floats) -> None:
+        with self._lock:
+            self._remembered[key] = found
+            while len(self._remembered) > self._cache_size:
+                self._remembered.popitem(last=False)
 
     def _project(self, embeddings: Floats) -> Floats:
         """Components and clusters side by side, shape (n, k + c); a bad row stays not finite."""
         low = self.projection.apply(embeddings)
-        found: Floats = np.hstack([low, self.projection.clusters(embeddings)])
-        return found
+        return np.hstack([low, self.projection.clusters(embeddings)]).astype(np.float32)
 
     def _cut(self, text: str) -> str:
         return cut_middle(text, CHARS_PER_TOKEN * self.embedder.max_tokens)
@@ -305,7 +307,8 @@ def _version(
     embedder: TextEmbedder, projection: Projection, schema: Mapping[str, tuple[str, ...]]
 ) -> str:
     names = [(name, list(features)) for name, features in schema.items()]
-    defined = json.dumps([_LAYOUT, embedder.model_id, embedder.max_tokens, names])
+    rules = [_LAYOUT, STATISTICS_DIGEST, TASKS_DIGEST]
+    defined = json.dumps([rules, embedder.model_id, embedder.max_tokens, names])
     seal = hashlib.sha256(defined.encode())
     for name, array in projection.arrays().items():
         seal.update(name.encode() + np.ascontiguousarray(array).tobytes())

@@ -150,7 +150,7 @@ def load_projection(path: Path, *, dimension: int, model_hash: str) -> Projectio
         If it is damaged or belongs to another model.
     """
     try:
-        with np.load(path, allow_pickle=False) as saved:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             info = ProjectionInfo(**json.loads(str(saved["info"])))
             names = ("mean", "components", "centroids")
             mean, components, centroids = (saved[name].astype(np.float32) for name in names)

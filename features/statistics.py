@@ -1,10 +1,11 @@
 """Numbers about a text, each of order 1 and within [-3, 3].
 
 Counts enter as logarithms and shares as square roots, so that a long text is not a large vector.
-Texts beyond 4,000 characters are measured on their first 3/4 and last 1/4 of that; their true
+Texts beyond 1,600 characters are measured on their first 3/4 and last 1/4 of that; their true
 length enters through ``log_chars``.
 """
 
+import hashlib
 import math
 import re
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from features.text import cut_middle, words_of
 
-MEASURED_CHARS = 4_000
+MEASURED_CHARS = 1_600
 LIMIT = 3.0
 
 _CLASSES = {
@@ -28,7 +29,7 @@ _FLAGS = {
     "has_url": r"https?://|www\.",
     "has_fence": r"```|~~~",
     "has_latex": r"\$[^$\n]{1,200}\$|\\(?:frac|sqrt|sum|int|begin|left|cdot|le|ge)\b",
-    "has_equation": r"\w\s*[=<>≤≥]\s*[-\w(]",
+    "has_equation": r"[=<>≤≥]\s{0,3}[-\w(]",
     "asks_steps": r"step[ -]by[ -]step|show (?:your|every|all) (?:work|step)|explain|reason",
     "asks_brief": r"\bonly (?:the|with)\b|one word|briefly|in (?:one|a) sentence|concise",
     "asks_format": r"\b(?:json|yaml|xml|csv|markdown|table|bullet)\b",
@@ -74,10 +75,15 @@ STATISTICS: tuple[str, ...] = (
 )
 """Names of the statistics, in their order."""
 
+STATISTICS_DIGEST = hashlib.sha256(
+    repr((MEASURED_CHARS, _CLASSES, _FLAGS, _COUNTS, _FIRST_WORDS)).encode()
+).hexdigest()
+"""Changes with every table that the statistics are made from."""
+
 _TABLE = np.array(
     [[chr(code) in signs for signs in _CLASSES.values()] for code in range(128)], dtype=np.float64
 )
-_COMPILED_FLAGS = [re.compile(p, re.IGNORECASE | re.DOTALL) for p in _FLAGS.values()]
+_COMPILED_FLAGS = [re.compile(p) for p in _FLAGS.values()]
 _COMPILED_COUNTS = [re.compile(p) for p in _COUNTS.values()]
 _FIRST_SETS = [frozenset(words.split()) for words in _FIRST_WORDS.values()]
 
@@ -90,13 +96,14 @@ def text_statistics(text: str) -> NDArray[np.float32]:
     (1.0, 0.0)
     """
     shown = cut_middle(text, MEASURED_CHARS)
+    lowered = shown.lower()
     words = words_of(shown)
     values = [
         math.log1p(len(text)) / 2 - 2.5,
         *_about_words(words),
         *_shares(shown),
         *(math.log1p(sum(1 for _ in p.finditer(shown))) / 2 for p in _COMPILED_COUNTS),
-        *(float(bool(p.search(shown))) for p in _COMPILED_FLAGS),
+        *(float(bool(p.search(lowered))) for p in _COMPILED_FLAGS),
         *(float(bool(words) and words[0].lower() in first) for first in _FIRST_SETS),
         float(shown.rstrip()[-1:] in {"?", "？", "؟"}),
     ]

@@ -1,9 +1,10 @@
 """The task type of a text, by rules that are read from the top: the first that fits wins.
 
 The words are English, with a few of other languages where they are unmistakable; a text that no
-rule knows is ``other``. Only the first 1,500 and the last 500 characters are read.
+rule knows is ``other``. Only the first 600 and the last 200 characters are read.
 """
 
+import hashlib
 import re
 
 import numpy as np
@@ -11,10 +12,11 @@ from numpy.typing import NDArray
 
 from features.text import count_words, cut_middle
 
-READ_CHARS = 2_000
+READ_CHARS = 800
 
 _OPTION = re.compile(
-    r"(?:^|[\s,(])\(?(?:option\s+)?([A-Ea-e1-5])[).:]\s+\S", re.IGNORECASE | re.MULTILINE
+    r"(?:^|[\s,(])\(?(?:option\s+)?([A-Ea-e1-5])[).:](?=\s+(?![a-e][).:]\s)\S)",
+    re.IGNORECASE | re.MULTILINE,
 )
 _CHOICE_WORDS = re.compile(
     r"\b(?:choices|options?)\s*:|\boption [1-5a-e]:|which of (?:the following|these)"
@@ -36,7 +38,7 @@ _PATTERNS = {
         r"|its) (?:grammar|spelling|wording|style|english)\b"
     ),
     "code": (
-        r"```|^\s*(?:def|class|import|from|func|fn|public|private|#include|SELECT|const|let"
+        r"```|\bselect\b.{1,80}\bfrom\b|^\s*(?:def|class|import|from|func|fn|public|private|#include|const|let"
         r"|var)\s+\S|\b(?:python|java(?:script)?|typescript|c\+\+|c#|rust|golang|sql|html|css"
         r"|bash|regex|pandas|numpy|docker|kubernetes|git|api|traceback|stack trace|compiler?"
         r"|debug|unit tests?|source code|pull request|refactor|repository|codebase)\b"
@@ -82,12 +84,17 @@ _PATTERNS = {
         r"|ok(?:ay)?|sure|great|cool|bye|please|continue|go on|lol|hola|bonjour|hallo|你好)\b"
     ),
 }
-_RULES = tuple(
-    (name, re.compile(pattern, re.IGNORECASE | re.MULTILINE)) for name, pattern in _PATTERNS.items()
+_RULES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (name, re.compile(pattern, re.MULTILINE)) for name, pattern in _PATTERNS.items()
 )
 
 TASKS: tuple[str, ...] = ("multiple_choice", *(name for name, _ in _RULES), "other")
 """Names of the task types, in the order in which their rules are tried."""
+
+TASKS_DIGEST = hashlib.sha256(
+    repr((READ_CHARS, _PATTERNS, _OPTION.pattern, _CHOICE_WORDS.pattern)).encode()
+).hexdigest()
+"""Changes with every rule."""
 
 
 def task_type(text: str) -> str:
@@ -130,7 +137,8 @@ def has_options(text: str) -> bool:
 
 
 def _content(shown: str) -> str:
-    found = next((name for name, pattern in _RULES if pattern.search(shown)), "other")
+    lowered = shown.lower()
+    found = next((name for name, pattern in _RULES if pattern.search(lowered)), "other")
     return "chat" if found == "other" and count_words(shown, 4) < 4 else found
 
 

@@ -79,3 +79,9 @@ def _drop(postgres, name):
 
 def _admin(postgres):
     return psycopg.connect(postgres.dsn.replace("+psycopg", ""), autocommit=True)
+
+
+@pytest.fixture(scope="session")
+def models_dir():
+    """Where the default embedding model is exported to: once for all runs of the tests."""
+    return Path(__file__).parents[1] / ".pointsman" / "test-models"
