@@ -14,7 +14,7 @@ from simulator.embeddings import FeatureBank, Progress, build_bank
 from simulator.environment import Order
 from simulator.errors import BadStudyError, nearest
 from simulator.fill import Assumptions, Price, complete, read_prices
-from simulator.roster import default_labels, parse_label, split_labels
+from simulator.roster import Casting, cast, default_labels, parse_label, split_labels
 from simulator.study import Study, WarmStart
 from simulator.synthetic import CLOUD, EDGE, make_synthetic
 from simulator.table import MAX_ROWS, ReplayTable, load_table, models_of
@@ -23,6 +23,7 @@ from simulator.workload import trace_arrivals
 
 BUILT_IN = ("paretobandit", "paretobandit-val", "paretobandit-test", "synthetic")
 _SPLIT_SEED = 20_26
+_NO_FEATURES = FeatureBank("none", {"none": 1}, np.zeros((1, 1), dtype=np.float32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +87,9 @@ def plan_study(wishes: Wishes, *, progress: Progress | None = None) -> Study:
     if wishes.fit_rows and wishes.fit_rows != "cross":
         fit = select_rows("--fit-rows", wishes.fit_rows, whole)
     warm = _warm_table(wishes, source, arms, whole)
-    bank = _bank(wishes, whole, progress)
     study = Study(
         table=table,
-        bank=bank.take(rows),
+        bank=_NO_FEATURES.take(np.zeros(len(table), dtype=np.int64)),
         arms=arms,
         policies=labels,
         scenario=scenario,
@@ -103,12 +103,22 @@ def plan_study(wishes: Wishes, *, progress: Progress | None = None) -> Study:
         judge_bias=wishes.judge_bias,
         budget_usd=wishes.budget_usd,
         arrivals=_arrivals(wishes, table, rounds),
-        warm=None if warm is None else WarmStart(warm, _bank(wishes, warm, progress)),
     )
+    _rehearse(study)
+    bank = _bank(wishes, whole, progress)
+    study = replace(study, bank=bank.take(rows))
     if fit is not None:
         study = replace(study, fit=replace(study, table=whole, bank=bank).rows_to_fit(fit))
-    study.world(wishes.seed)
+    if warm is not None:
+        study = replace(study, warm=WarmStart(warm, _bank(wishes, warm, progress)))
     return study
+
+
+def _rehearse(study: Study) -> None:
+    """Find out what the plan or a policy's settings have wrong before anything is embedded."""
+    survey = study.world(study.seeds[0]).survey()
+    for label in study.policies:
+        cast(Casting(study, label, study.seeds[0], survey))
 
 
 def read_scenario(wishes: Wishes) -> Scenario:

@@ -1,6 +1,7 @@
 """The pictures of a report, as SVG and PNG; matplotlib is imported when the first is drawn."""
 
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -56,7 +57,8 @@ def _svg(figure: Any) -> str:
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
     whole = text.getvalue()
-    return whole[whole.index("<svg") :]
+    # Namespaces of the metadata are addresses; without it the page names no other host's.
+    return re.sub(r"<metadata>.*?</metadata>", "", whole[whole.index("<svg") :], flags=re.DOTALL)
 
 
 def _png(figure: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""``pointsman simulate`` as a process of its own, on the world that ships, with the real features."""
+"""``pointsman simulate`` as a process of its own, on the shipped world with the real features."""
 
 import json
 import subprocess
@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests.running import MODELS
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,13 +30,12 @@ def workplace(tmp_path_factory):
 
 def simulate(workplace, *arguments):
     return pointsman(
-        "simulate", "synthetic", "--rounds", 300, "--rows", "0:300", "--workers", 1, *arguments,
-        cwd=workplace,
+        "simulate", "synthetic", "--rounds", 300, "--rows", "0:300", "--workers", 1,
+        "--data-dir", MODELS.parent, *arguments, cwd=workplace,
     )  # fmt: skip
 
 
 def test_a_study_runs_repeats_and_reports(workplace):
-    """One model export and 300 embeddings serve all of it."""
     policies = ("--policies", "composed,random,lints,oracle")
     once = simulate(workplace, *policies, "--json", "--out", "one")
     assert once.returncode == 0, once.stderr
@@ -60,6 +61,7 @@ def test_a_study_runs_repeats_and_reports(workplace):
         (("synthetic", "--drift", "silent-dorp"), "did you mean 'silent-drop'?"),
         (("synthetic", "--feedback-rate", "2"), "--feedback-rate"),
         (("synthetic", "--weights", "1,1,1"), "sum to 1"),
+        (("synthetic", "--policies", "composed[gama=1]"), "did you mean 'gamma'?"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line_with_exit_code_2(tmp_path, arguments, expected):
