@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -16,7 +17,8 @@ import structlog
 from bandit.policies.config import PolicyConfig
 from bandit.policies.factory import make_policy
 from bandit.policy import Policy
-from features.featurizer import FeatureConfig, build_featurizer
+from features.featurizer import FeatureConfig, build_embedder, build_featurizer
+from features.fitting import fit_from_file
 from feedback import migrate as migrations
 from feedback.engine import LogConfig
 from feedback.errors import LogUnavailableError
@@ -205,16 +207,34 @@ async def _upgrade_later(dsn: str) -> None:
         return
 
 
-async def _featurizer(settings: Settings) -> Featurizer:
+def fit_features(
+    settings: Settings, prompts: Path, out: Path, *, progress: Callable[[int, int], None]
+) -> int:
+    """Fit a projection on a file of prompts and write it to ``out``; how many features it makes.
+
+    Raises
+    ------
+    PointsmanError
+        If the prompts cannot be read, or the embedding model cannot be had.
+    """
+    embedder = build_embedder(_feature_config(settings), settings.models_dir)
+    projection = fit_from_file(prompts, out, embedder, progress=progress)
+    return len(projection.components)
+
+
+def _feature_config(settings: Settings) -> FeatureConfig:
     given = settings.features
-    config = FeatureConfig(
+    return FeatureConfig(
         model=given.model,
         precision=given.precision,
         max_tokens=given.max_tokens,
         projection=given.projection,
         cache_size=given.remembered_queries,
     )
-    return await asyncio.to_thread(build_featurizer, config, settings.models_dir)
+
+
+async def _featurizer(settings: Settings) -> Featurizer:
+    return await asyncio.to_thread(build_featurizer, _feature_config(settings), settings.models_dir)
 
 
 @dataclass(frozen=True, slots=True)

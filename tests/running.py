@@ -16,7 +16,7 @@ import httpx
 from feedback.postgres import EmbeddedPostgres
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-MODELS = REPOSITORY / ".pointsman" / "models"
+MODELS = REPOSITORY / ".pointsman" / "test-models"
 STAND_IN_ARM = {"id": "cloud", "tier": "cloud", "backend": "stand_in"}
 _READY = re.compile(r"is ready on (http://\S+)")
 _START_S = 120.0

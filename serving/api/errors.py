@@ -16,7 +16,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from bandit.errors import BadInteractionError, BadSnapshotError, NoEligibleArmError, PointsmanError
+from bandit.errors import (
+    BadInteractionError,
+    BadSnapshotError,
+    BanditError,
+    NoEligibleArmError,
+    PointsmanError,
+)
 from bandit.utility import BadScenarioError
 from features.errors import FeatureError
 from feedback.errors import (
@@ -37,6 +43,7 @@ from serving.errors import (
     BadRequestError,
     ForbiddenError,
     ModelNotFoundError,
+    ServingError,
     SettingsError,
     TooLargeError,
     UnauthorizedError,
@@ -67,6 +74,8 @@ STATUS: Mapping[type[PointsmanError], tuple[int, str, str]] = {
     LogUnavailableError: (503, _SERVER, "log_unavailable"),
     FencedError: (503, _SERVER, "learner_fenced"),
     FeedbackError: (500, _SERVER, "feedback_failed"),
+    BanditError: (500, _SERVER, "internal_error"),
+    ServingError: (500, _SERVER, "internal_error"),
     SettingsError: (500, _SERVER, "bad_settings"),
     BadRequestError: (400, _REQUEST, "invalid_request"),
     ModelNotFoundError: (404, _REQUEST, "model_not_found"),
@@ -79,7 +88,7 @@ STATUS: Mapping[type[PointsmanError], tuple[int, str, str]] = {
     BackendRejectedError: (400, _REQUEST, "rejected_by_arm"),
     BackendProtocolError: (502, _SERVER, "bad_answer_from_arm"),
 }
-"""Concrete error to HTTP status, ``type`` and ``code``; subclasses inherit."""
+"""Error to HTTP status, ``type`` and ``code``; a class inherits from its nearest ancestor."""
 
 _RETRY_AFTER_S: Mapping[type[PointsmanError], float] = {
     LogUnavailableError: 1.0,
