@@ -22,7 +22,8 @@ def build_app(services: Services) -> FastAPI:
     app.include_router(feedback.router)
     app.include_router(route.router)
     app.include_router(admin.router)
-    app.router.routes.extend(chat.routes())
+    # First, because routes are tried in order and these are the busy ones.
+    app.router.routes[:0] = chat.routes()
     app.add_middleware(
         RequestMiddleware,
         metrics=services.metrics,
