@@ -7,8 +7,6 @@ import typer
 from serving.client import call
 from serving.console import out, reporting, show_json
 
-app = typer.Typer()
-
 Url = Annotated[str, typer.Option(envvar="POINTSMAN_URL", help="Where the server is.")]
 Key = Annotated[str | None, typer.Option(envvar="POINTSMAN_KEY", help="API key.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -16,7 +14,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _HERE = "http://127.0.0.1:8080"
 
 
-@app.command()
 def route(
     text: str,
     model: Annotated[str, typer.Option(help="auto, auto:<scenario>, an arm, a model.")] = "auto",
@@ -37,7 +34,6 @@ def route(
         out().print(f"decision {found['decision_id']}")
 
 
-@app.command()
 def feedback(
     decision_id: Annotated[str, typer.Argument(help="Id of a decision or of a response.")],
     value: Annotated[str, typer.Argument(help="up, down, a number, or null to withdraw.")],

@@ -220,7 +220,9 @@ class FeatureSettings(_Section):
     cache_dir: Path | None = Field(
         default=None, description="folder of exported models; none is inside the data folder"
     )
-    threads: int = Field(default=1, ge=1, le=64, description="queries whose features are computed at once")
+    threads: int = Field(
+        default=1, ge=1, le=64, description="queries whose features are computed at once"
+    )
 
 
 class LearnerSettings(_Section):
