@@ -3,32 +3,32 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 from httpx_aiohttp import AiohttpTransport
-from pydantic import SecretStr
 
 from features.query import Query
 from serving.backends import cloud_answer, cloud_query
 from serving.backends.base import Chunk, Completion, Load
+from serving.backends.cloud_config import CloudConfig
 from serving.backends.cloud_stream import CloudStream
 from serving.backends.inflating import BadBodyError, Inflater
-from serving.backends.retrying import Retrier, RetryConfig, WorthRetryingError
-from serving.backends.sse_reader import MEBIBYTE, BadEventStreamError, EventStreamReader
+from serving.backends.retrying import Retrier, WorthRetryingError
+from serving.backends.sse_reader import BadEventStreamError
 from serving.errors import (
     BackendError,
     BackendOverloadedError,
     BackendProtocolError,
     BackendTimeoutError,
     BackendUnavailableError,
-    SettingsError,
 )
+
+__all__ = ["CloudBackend", "CloudConfig"]  # whoever makes the one needs the other
 
 T = TypeVar("T")
 
@@ -36,71 +36,10 @@ _TROUBLE_S = 10.0
 _MAX_ERROR_BYTES = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class CloudConfig:
-    """An upstream and its limits.
-
-    Attributes
-    ----------
-    base_url
-        With its version, such as ``https://host/v1``.
-    model
-        Name that the upstream knows its model by.
-    api_key, headers
-        Bearer token and more headers; neither is ever shown.
-    connect_s, write_s, pool_s
-        Seconds to connect, to send, and to wait for a free connection.
-    ttft_s
-        From the start to a stream's first chunk, retries included.
-    stall_s
-        Between two parts of an answer that has begun.
-    deadline_s
-        For a whole answer with its retries.
-    linger_s
-        After a stream's finish reason, to wait for usage and ``[DONE]``.
-    max_connections
-        At a time.
-    max_body_bytes, max_line_bytes
-        Longest answer once decompressed, and longest line of a stream.
-    ask_usage
-        Ask streams for usage; off for servers that refuse ``stream_options``.
-    """
-
-    base_url: str
-    model: str
-    api_key: SecretStr | None = field(default=None, repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    connect_s: float = 5.0
-    write_s: float = 10.0
-    pool_s: float = 5.0
-    ttft_s: float = 10.0
-    stall_s: float = 15.0
-    deadline_s: float = 120.0
-    linger_s: float = 2.0
-    max_connections: int = 256
-    max_body_bytes: int = 32 * MEBIBYTE
-    max_line_bytes: int = MEBIBYTE
-    ask_usage: bool = True
-    retry: RetryConfig = field(default_factory=RetryConfig)
-
-    def __post_init__(self) -> None:
-        """Refuse what is not an HTTP address."""
-        parts = urlsplit(self.base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-            why = "want an address such as https://host/v1, without user or password"
-            raise SettingsError("base_url", why)
-
-    @property
-    def url(self) -> str:
-        """Where completions are asked for."""
-        return self.base_url.rstrip("/").removesuffix("/chat/completions") + "/chat/completions"
-
-
 class CloudBackend:
     """Answers by asking an upstream; see `serving.backends.base.Backend`.
 
-    Every field of a query goes out as it came, but for ``model`` and our own extra. Content comes
-    back as it came; numbers such as usage are not checked here: whoever uses them does.
+    What it says comes back as it came; numbers such as usage are checked by whoever uses them.
 
     Parameters
     ----------
@@ -229,9 +168,8 @@ class CloudBackend:
     def _refusal(self, response: httpx.Response, raw: bytes) -> Exception:
         status = response.status_code
         wait_s = cloud_answer.retry_after_s(response.headers, self._now)
-        key = self._config.api_key.get_secret_value() if self._config.api_key else ""
-        if key:  # some upstreams repeat it in their message
-            raw = raw.replace(key.encode(), b"***")
+        if self._config.key:  # some upstreams repeat it in their message
+            raw = raw.replace(self._config.key.encode(), b"***")
         error = cloud_answer.refusal(self.arm_id, status, raw, retry_s=wait_s)
         if status in (401, 403):
             self._refused_at = self._clock()
@@ -254,25 +192,20 @@ class CloudBackend:
         try:
             with self._translated():
                 self._expect(response, "event-stream")
-                events = self._stream_of(response)
+                events = CloudStream(
+                    self.arm_id,
+                    response.aiter_raw(),
+                    response.aclose,
+                    encoding=_encoding(response),
+                    max_line_bytes=self._config.max_line_bytes,
+                    max_body_bytes=self._config.max_body_bytes,
+                )
             with self._first_byte():
                 await events.peek()
         except BaseException:
             await response.aclose()
             raise
         return events
-
-    def _stream_of(self, response: httpx.Response) -> CloudStream:
-        max_bytes = self._config.max_body_bytes
-        return CloudStream(
-            self.arm_id,
-            response.aiter_raw(),
-            response.aclose,
-            inflater=Inflater(response.headers.get("content-encoding", ""), max_bytes=max_bytes),
-            reader=EventStreamReader(
-                max_line_bytes=self._config.max_line_bytes, max_total_bytes=max_bytes
-            ),
-        )
 
     async def _bodies(
         self, events: CloudStream, give_up_at: float
@@ -300,7 +233,7 @@ class CloudBackend:
         return f"the answer stalled for {self._config.stall_s:g} s"
 
     async def _read(self, response: httpx.Response, max_bytes: int) -> bytes:
-        inflater = Inflater(response.headers.get("content-encoding", ""), max_bytes=max_bytes)
+        inflater = Inflater(_encoding(response), max_bytes=max_bytes)
         return b"".join([inflater.feed(raw) async for raw in response.aiter_raw()])
 
     def _expect(self, response: httpx.Response, kind: str) -> None:
@@ -341,9 +274,12 @@ class _LostError(BackendUnavailableError):
     """No connection, or no longer."""
 
 
+def _encoding(response: httpx.Response) -> str:
+    return str(response.headers.get("content-encoding", ""))
+
+
 def _new_client(config: CloudConfig) -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=config.max_connections, keepalive_expiry=15.0)
-    key = config.api_key.get_secret_value() if config.api_key else ""
     timeout = httpx.Timeout(
         connect=config.connect_s,
         read=config.deadline_s,
@@ -357,7 +293,7 @@ def _new_client(config: CloudConfig) -> httpx.AsyncClient:
             "content-type": "application/json",
             # Answers are small, and a compressed one may be a bomb.
             "accept-encoding": "identity",
-            **({"authorization": f"Bearer {key}"} if key else {}),
+            **({"authorization": f"Bearer {config.key}"} if config.key else {}),
             **config.headers,
         },
         timeout=timeout,

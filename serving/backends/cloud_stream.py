@@ -71,6 +71,8 @@ class CloudStream:
         The body's bytes as they come.
     close
         Lets go of the connection.
+    encoding
+        The ``content-encoding`` of ``raw``.
     """
 
     def __init__(
@@ -79,12 +81,15 @@ class CloudStream:
         raw: AsyncIterator[bytes],
         close: Callable[[], Awaitable[None]],
         *,
-        inflater: Inflater,
-        reader: EventStreamReader,
+        encoding: str,
+        max_line_bytes: int,
+        max_body_bytes: int,
     ) -> None:
         self._raw = raw
-        self._inflater = inflater
-        self._reader = reader
+        self._inflater = Inflater(encoding, max_bytes=max_body_bytes)
+        self._reader = EventStreamReader(
+            max_line_bytes=max_line_bytes, max_total_bytes=max_body_bytes
+        )
         self._check = StreamCheck(arm)
         self._data: deque[str] = deque()
         self._over = False

@@ -118,21 +118,26 @@ class Model:
         yield from self._decode(tokens, request, grammar, cancelled)
 
     def _load(self, path: Path, options: Mapping[str, Any]) -> Any:
+        wanted = int(options["context_tokens"])
         try:
-            probe = self._lib.Llama(str(path), vocab_only=True, verbose=False)
-            trained = int(probe.metadata.get(f"{_architecture(probe)}.context_length", 0))
-            probe.close()
-            wanted = int(options["context_tokens"])
-            return self._lib.Llama(
-                str(path),
-                n_ctx=min(wanted, trained) if trained else wanted,
-                n_batch=_PROMPT_STEP_TOKENS,
-                n_threads=int(options["threads"]),
-                n_threads_batch=int(options["threads"]),
-                verbose=False,
-            )
+            llama = self._open(path, wanted, int(options["threads"]))
+            trained = self._lib.llama_model_n_ctx_train(llama._model.model)  # noqa: SLF001 - same
+            if 0 < trained < wanted:
+                llama.close()
+                llama = self._open(path, trained, int(options["threads"]))
         except (ValueError, RuntimeError, AssertionError, OSError, MemoryError) as error:
             raise UnusableModelError(f"cannot be loaded as a GGUF model: {error}") from error
+        return llama
+
+    def _open(self, path: Path, n_ctx: int, n_threads: int) -> Any:
+        return self._lib.Llama(
+            str(path),
+            n_ctx=n_ctx,
+            n_batch=_PROMPT_STEP_TOKENS,
+            n_threads=n_threads,
+            n_threads_batch=n_threads,
+            verbose=False,
+        )
 
     def _text_of(self, token: int) -> str:
         return self._llama._model.token_get_text(token) if token >= 0 else ""  # noqa: SLF001 - same
@@ -275,10 +280,6 @@ class Model:
             if n >= 0:
                 return buffer.raw[:n]
             size = -n
-
-
-def _architecture(llama: Any) -> str:
-    return str(llama.metadata.get("general.architecture", ""))
 
 
 def _bad_schema(why: str) -> RefusedError:

@@ -218,6 +218,11 @@ async def test_too_little_memory_fails_the_worker_and_not_the_server():
             await backend.complete(query())
 
 
+async def test_no_more_context_is_offered_than_the_model_was_trained_on():
+    async with started(context_tokens=100_000) as backend:
+        assert backend.context_tokens == 8192
+
+
 async def test_another_chat_template_may_be_configured():
     template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
     async with started(chat_template=template) as backend:
