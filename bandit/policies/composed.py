@@ -1,6 +1,5 @@
 """The default policy: quality, cost and latency learned apart, utility composed when choosing."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
@@ -9,6 +8,7 @@ from bandit.policies.archive import read_archive, write_archive
 from bandit.policies.config import PolicyConfig
 from bandit.policies.exploration import inverse_gap_weighting
 from bandit.policies.inputs import Blocks, Layout, check_interaction
+from bandit.policies.magnitude import Magnitude
 from bandit.policies.vw import VW_VERSION, Regressor
 from bandit.primitives import Arm, Context, Estimate, FloatVector, Interaction, Prediction
 from bandit.utility import Scenario
@@ -18,8 +18,6 @@ _PRIOR_QUALITY = 0.7
 _PRIOR_TOKENS = 400.0
 """Tokens of an answer before any was seen; sets the scale of the first cost estimates."""
 _PRIOR_LATENCY_S = 2.0
-_FREE_USD = 1e-9
-"""Costs below this count as nothing when their logarithm is taken."""
 
 
 def _token_price(arm: Arm) -> float | None:
@@ -27,30 +25,6 @@ def _token_price(arm: Arm) -> float | None:
     if arm.price_in is None or arm.price_out is None:
         return None
     return (arm.price_in + arm.price_out) / 1e6
-
-
-class Magnitude:
-    """A positive quantity per arm (cost, latency), learned as the logarithm of a ratio to a prior.
-
-    The mean of a quantity is not the exponential of its mean logarithm; a running ratio of what was
-    seen to what was predicted mends that (Duan, "Smearing estimate", 1983).
-    """
-
-    def __init__(self, n_features: int) -> None:
-        self.model = Regressor(n_features)
-        self.smear: dict[str, list[float]] = {}
-
-    def predict(self, x: FloatVector, block: int, arm_id: str, prior: float) -> float:
-        """Expected quantity, in the unit of ``prior``."""
-        seen, predicted = self.smear.get(arm_id, (1.0, 1.0))
-        return prior * math.exp(min(9.0, self.model.predict(x, block))) * seen / predicted
-
-    def learn(self, x: FloatVector, block: int, arm_id: str, ratio: float) -> None:
-        """Learn that the quantity was ``ratio`` times its prior."""
-        plain = math.exp(min(9.0, self.model.predict(x, block)))
-        sums = self.smear.setdefault(arm_id, [1.0, 1.0])
-        sums[0], sums[1] = 0.99 * sums[0] + ratio, 0.99 * sums[1] + plain
-        self.model.learn(x, max(-9.0, min(9.0, math.log(max(ratio, _FREE_USD)))), block)
 
 
 class ComposedPolicy:
@@ -77,12 +51,19 @@ class ComposedPolicy:
         self._layout = Layout(config.schema)
         self._small = tuple(n for n in config.schema if n not in ("embedding", "cluster"))
         self._blocks = Blocks()
-        n_small = sum(config.schema[n] for n in self._small)
-        self._common = Regressor(self._layout.n_features, n_blocks=1)
-        self._difference = Regressor(self._layout.n_features)
-        self._cost = Magnitude(n_small)
-        self._latency = Magnitude(n_small)
         self._spread: dict[str, list[float]] = {}
+        self._build({})
+
+    def _build(self, saved: Mapping[str, bytes]) -> None:
+        n, n_small = self._layout.n_features, sum(self.config.schema[k] for k in self._small)
+        models = (
+            Regressor(n, n_blocks=1, saved=saved.get("common")),
+            Regressor(n, saved=saved.get("difference")),
+            Magnitude(n_small, saved=saved.get("cost")),
+            Magnitude(n_small, saved=saved.get("latency")),
+        )
+        # All or nothing: a damaged model leaves the others as they were.
+        self._common, self._difference, self._cost, self._latency = models
 
     # -- choosing -------------------------------------------------------------------------------
 
@@ -204,16 +185,13 @@ class ComposedPolicy:
             "cost_smear": self._cost.smear,
             "latency_smear": self._latency.smear,
         }
-        blobs = {name: model.dump() for name, model in self._models().items()}
-        return write_archive(header, blobs)
-
-    def _models(self) -> dict[str, Regressor]:
-        return {
-            "common": self._common,
-            "difference": self._difference,
-            "cost": self._cost.model,
-            "latency": self._latency.model,
+        blobs = {
+            "common": self._common.dump(),
+            "difference": self._difference.dump(),
+            "cost": self._cost.model.dump(),
+            "latency": self._latency.model.dump(),
         }
+        return write_archive(header, blobs)
 
     def restore(self, blob: bytes) -> None:
         """Become the saved policy; see `bandit.policy.Policy.restore`."""
@@ -222,11 +200,7 @@ class ComposedPolicy:
             raise BadSnapshotError(f"it holds a {header['policy']!r} policy, not {self.name!r}")
         if header["config"]["schema"] != dict(self.config.schema):
             raise BadSnapshotError("its features have another layout")
-        fresh = ComposedPolicy(self.config)
-        for name, model in fresh._models().items():
-            model.load(blobs[name])
-        self._common, self._difference = fresh._common, fresh._difference
-        self._cost, self._latency = fresh._cost, fresh._latency
+        self._build(blobs)
         self._blocks = Blocks(header["arms"])
         self._spread = {k: list(v) for k, v in header["spread"].items()}
         self._cost.smear = {k: list(v) for k, v in header["cost_smear"].items()}

@@ -113,9 +113,7 @@ class DirectPolicy:
             raise BadSnapshotError(f"it holds a {header['policy']!r} policy, not {self.name!r}")
         if header["config"]["schema"] != dict(self.config.schema):
             raise BadSnapshotError("its features have another layout")
-        fresh = SquareCB(self._layout.n_features, gamma=self._gamma)
-        fresh.load(blobs["bandit"])
-        self._bandit = fresh
+        self._bandit = SquareCB(self._layout.n_features, gamma=self._gamma, saved=blobs["bandit"])
         self._blocks = Blocks(header["arms"])
         self.version = header["version"]
         self.n_interactions = header["n_interactions"]

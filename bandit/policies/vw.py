@@ -16,7 +16,7 @@ from bandit.errors import BadSnapshotError
 from bandit.primitives import FloatVector
 
 VW_VERSION: str = vw.VW_VERSION
-MAX_ARMS = 128
+MAX_ARMS = 32
 """Arms that one model can tell apart."""
 
 # VW keeps a ring of 256 parsed examples, 9 MB a workspace; ours are made one at a time.
@@ -42,23 +42,40 @@ class Regressor:
         Length of the vectors that will be given.
     n_blocks
         Blocks of weights; block ``b`` is used by arm ``b`` alone.
+    saved
+        `dump`'s bytes, to continue from.
     """
 
     arguments = ("--coin", "--noconstant", "--quiet", *_SMALL)
     eta = 3.0
 
-    def __init__(self, n_features: int, *, n_blocks: int = MAX_ARMS) -> None:
+    def __init__(
+        self, n_features: int, *, n_blocks: int = MAX_ARMS, saved: bytes | None = None
+    ) -> None:
         self.n_features = n_features
-        self._arguments = [*self.arguments, "-b", str(_bits(n_features * n_blocks))]
         self._indices = np.arange(n_features, dtype=np.uint64)
         self._average = np.zeros((n_blocks, n_features), dtype=np.float32)
         self._n_learned = np.zeros(n_blocks, dtype=np.int64)
-        self._adopt(vw.Workspace(self._arguments))
+        self._arguments = [*self.arguments, "-b", str(_bits(n_features * n_blocks))]
+        self._model: bytes | None = None
+        self._workspace: vw.Workspace | None = None
+        if saved is not None:
+            try:
+                self._model = self._read(saved)
+            except (ValueError, struct.error) as error:
+                raise BadSnapshotError(str(error)) from error
 
-    def _adopt(self, workspace: vw.Workspace) -> None:
-        self._workspace = workspace
-        # A view into VW's own memory: column 0 is the weight, the others are the optimiser's.
-        self._weights: FloatVector = workspace.weights()[:, 0, 0]
+    def _vw(self) -> vw.Workspace:
+        # Made when it is first needed: whoever only predicts never needs it, and it takes 2.5 ms.
+        if self._workspace is None:
+            try:
+                self._workspace = vw.Workspace(self._arguments, model_data=self._model)
+            except RuntimeError as error:
+                raise BadSnapshotError(str(error)) from error
+            self._model = None
+            # A view into VW's memory: column 0 is the weight, the others are the optimiser's.
+            self._weights: FloatVector = self._workspace.weights()[:, 0, 0]
+        return self._workspace
 
     def _block(self, block: int) -> slice:
         return slice(block * self.n_features, (block + 1) * self.n_features)
@@ -69,6 +86,7 @@ class Regressor:
 
     def predict_latest(self, x: FloatVector, block: int = 0) -> float:
         """The value by VW's latest weights: noisier, but it does not lag behind."""
+        self._vw()
         return float(self._weights[self._block(block)] @ x)
 
     def learn(self, x: FloatVector, label: float, block: int = 0) -> None:
@@ -76,7 +94,7 @@ class Regressor:
         example = vw.Example()
         example["x"].push_many_features(self._indices + np.uint64(block * self.n_features), x)
         example.set_label(vw.SimpleLabel(label))
-        self._workspace.learn_one(example)
+        self._vw().learn_one(example)
         self._n_learned[block] += 1
         share = (self.eta + 1.0) / (self.eta + float(self._n_learned[block]))
         average = self._average[block]
@@ -89,7 +107,7 @@ class Regressor:
     def dump(self) -> bytes:
         """The weights with everything that further learning needs."""
         used = int(np.flatnonzero(self._n_learned).max(initial=-1)) + 1
-        model = bytes(self._workspace.serialize())
+        model = self._model if self._model is not None else bytes(self._vw().serialize())
         return b"".join(
             (
                 struct.pack("<II", used, len(model)),
@@ -99,17 +117,13 @@ class Regressor:
             )
         )
 
-    def load(self, blob: bytes) -> None:
-        """Continue from `dump`'s bytes."""
-        used, size = struct.unpack_from("<II", blob)
+    def _read(self, saved: bytes) -> bytes:
+        used, size = struct.unpack_from("<II", saved)
         counts, averages = 8 + size, 8 + size + 8 * used
-        try:
-            self._adopt(vw.Workspace(self._arguments, model_data=blob[8:counts]))
-            self._n_learned[:used] = np.frombuffer(blob, "<i8", used, counts)
-            flat = np.frombuffer(blob, "<f4", used * self.n_features, averages)
-        except (RuntimeError, ValueError) as error:
-            raise BadSnapshotError(str(error)) from error
+        self._n_learned[:used] = np.frombuffer(saved, "<i8", used, counts)
+        flat = np.frombuffer(saved, "<f4", used * self.n_features, averages)
         self._average[:used] = flat.reshape(used, self.n_features)
+        return saved[8:counts]
 
 
 class SquareCB:
@@ -126,16 +140,19 @@ class SquareCB:
         Sharpness per unit of loss.
     """
 
-    def __init__(self, n_features: int, *, gamma: float) -> None:
+    def __init__(self, n_features: int, *, gamma: float, saved: bytes | None = None) -> None:
         self.n_features = n_features
-        self._arguments = [
+        arguments = [
             "--cb_explore_adf",
             "--squarecb",
             *("--gamma_scale", repr(gamma), "--gamma_exponent", "0"),
             *("--cb_type", "mtr", "--coin", "--noconstant", "--quiet", *_SMALL),
             *("-b", str(_bits(n_features * (MAX_ARMS + 1)))),
         ]
-        self._workspace = vw.Workspace(self._arguments)
+        try:
+            self._workspace = vw.Workspace(arguments, model_data=saved)
+        except RuntimeError as error:
+            raise BadSnapshotError(str(error)) from error
         self._indices = np.arange(n_features, dtype=np.uint64)
 
     def _examples(self, x: FloatVector, blocks: Sequence[int]) -> list[vw.Example]:
@@ -170,10 +187,3 @@ class SquareCB:
     def dump(self) -> bytes:
         """The weights with everything that further learning needs."""
         return bytes(self._workspace.serialize())
-
-    def load(self, blob: bytes) -> None:
-        """Continue from `dump`'s bytes."""
-        try:
-            self._workspace = vw.Workspace(self._arguments, model_data=blob)
-        except RuntimeError as error:
-            raise BadSnapshotError(str(error)) from error
