@@ -53,6 +53,7 @@ from serving.watching import MetricsWatcher
 _LOG = structlog.get_logger("pointsman")
 _REFRESH_S = 0.2
 _RETRY_S = 2.0
+_WATCH_S = 1.0
 # Invented, so that cost has a meaning while nothing real is configured.
 _STAND_IN_PRICE = Price(2.5, 10.0, "config")
 
@@ -177,7 +178,20 @@ async def _database(settings: Settings, stack: AsyncExitStack) -> str:
     stack.push_async_callback(asyncio.to_thread, postgres.stop)
     dsn = await asyncio.to_thread(postgres.start)
     await asyncio.to_thread(_upgrade, dsn)
+    _background(stack, _keep_running(postgres))
     return dsn
+
+
+async def _keep_running(postgres: EmbeddedPostgres) -> None:
+    """Start the embedded Postgres again if it dies; nobody else looks after it."""
+    while True:
+        await asyncio.sleep(_WATCH_S)
+        if postgres.pid is None:
+            _LOG.warning("embedded Postgres is gone", then="starting it again")
+            try:
+                await asyncio.to_thread(postgres.start)
+            except LogUnavailableError as error:
+                _LOG.warning("embedded Postgres does not start", error=str(error))
 
 
 def _configured_dsn(settings: Settings) -> str:

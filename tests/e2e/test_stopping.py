@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import random
 import signal
 import threading
@@ -243,3 +244,29 @@ def votes(server):
     ids = [row[0] for row in rows]
     assert len(ids) == len(set(ids))
     return set(ids)
+
+
+def test_without_its_database_it_answers_refuses_votes_and_recovers_by_itself():
+    running = RunningServer({"arms": [STAND_IN_ARM]})
+    try:
+        running.start()
+        made = decide(running, 4)[0]
+        os.kill(EmbeddedPostgres(running.data_dir / "postgres").pid, signal.SIGKILL)
+        with running.client() as client:
+            vote = {"decision_id": made, "metric": "thumbs", "value": "up"}
+            refused = until(lambda: refusal(client.post("/v1/feedback", json=vote)))
+            assert refused.json()["error"]["code"] == "log_unavailable"
+            assert int(refused.headers["retry-after"]) >= 1
+            hello = {"messages": [{"role": "user", "content": "Hello"}]}
+            assert client.post("/v1/chat/completions", json=hello).status_code == 200
+            until(lambda: client.post("/v1/feedback", json=vote).status_code == 201, timeout_s=60)
+            until(lambda: caught_up(client) == 1, timeout_s=60)
+        assert running.stop() == 0
+    finally:
+        running.clear()
+
+
+def refusal(reply):
+    """The reply, if the database was away; a vote that was still stored is not one."""
+    assert reply.status_code in (201, 503)
+    return reply if reply.status_code == 503 else None
