@@ -83,9 +83,9 @@ def migrate(config: Config = None) -> None:
     """Bring the database to the newest schema."""
     with reporting():
         settings = load(config)
-        from serving import bootstrap
+        from serving.database import migrate as upgrade
 
-        bootstrap.migrate(settings)
+        upgrade(settings)
         out().print("the database has the newest schema")
 
 

@@ -1,0 +1,123 @@
+"""The arms' part of the composition root: from settings to backends that run."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from serving.arms import ArmSpec
+from serving.backends.base import Backend
+from serving.backends.breaker import Breaker, BreakerConfig
+from serving.backends.cloud import CloudBackend, CloudConfig
+from serving.backends.edge import EdgeBackend, EdgeConfig
+from serving.backends.edge_chat import EDGE_CAPABILITIES
+from serving.backends.standin import StandIn
+from serving.backends.standin_answers import MODEL as STAND_IN_MODEL
+from serving.eligibility import EVERYTHING
+from serving.pricing import Price, choose_price
+from serving.sections import ArmSettings
+from serving.settings import Settings
+
+# Invented, so that cost has a meaning while nothing real is configured.
+_STAND_IN_PRICE = Price(2.5, 10.0, "config")
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The arms, what answers for them, and what remembers whether they fail."""
+
+    arms: Mapping[str, ArmSpec]
+    backends: Mapping[str, Backend]
+    breakers: Mapping[str, Breaker]
+
+
+async def start_fleet(settings: Settings, stack: AsyncExitStack) -> Fleet:
+    """Start what answers for every arm, side by side; ``stack`` stops it.
+
+    Raises
+    ------
+    BackendUnavailableError
+        If a stand-in does not come up. A model that cannot be loaded is no error: its arm is
+        unhealthy and says why.
+    """
+    made = await asyncio.gather(*(_arm(arm, stack) for arm in settings.arms))
+    breakers = {arm.id: Breaker(BreakerConfig(), clock=time.monotonic) for arm in settings.arms}
+    return Fleet(
+        {spec.arm_id: spec for spec, _ in made},
+        {spec.arm_id: backend for spec, backend in made},
+        breakers,
+    )
+
+
+async def _arm(arm: ArmSettings, stack: AsyncExitStack) -> tuple[ArmSpec, Backend]:
+    return await _MAKERS[arm.backend](arm, stack)
+
+
+async def _edge(arm: ArmSettings, stack: AsyncExitStack) -> tuple[ArmSpec, Backend]:
+    usual = EdgeConfig()
+    config = EdgeConfig(
+        model_path=arm.model_path,
+        sha256=arm.sha256,
+        threads=arm.threads,
+        workers=arm.workers,
+        max_queue=arm.queue_limit,
+        deadline_s=arm.total_timeout_s,
+        model=arm.model or usual.model,
+        context_tokens=arm.context_tokens or usual.context_tokens,
+    )
+    backend = EdgeBackend(config, arm_id=arm.id)
+    stack.push_async_callback(backend.aclose)
+    await backend.start()
+    spec = ArmSpec(
+        arm.id,
+        arm.tier,
+        config.model,
+        # What runs here has no price a token, unless the operator gives it one.
+        Price(arm.price_in or 0.0, arm.price_out or 0.0, "config"),
+        EDGE_CAPABILITIES if arm.capabilities is None else arm.capabilities,
+        backend.context_tokens or config.context_tokens,
+        backend.digest,
+    )
+    return spec, backend
+
+
+async def _cloud(arm: ArmSettings, stack: AsyncExitStack) -> tuple[ArmSpec, Backend]:
+    price = choose_price(arm.price_in, arm.price_out, model=arm.model, provider=arm.price_provider)
+    return await _http(arm, stack, base_url=arm.base_url or "", model=arm.model, price=price)
+
+
+async def _stand_in(arm: ArmSettings, stack: AsyncExitStack) -> tuple[ArmSpec, Backend]:
+    stand_in = StandIn()
+    stack.push_async_callback(stand_in.aclose)
+    await stand_in.start()
+    model = arm.model or STAND_IN_MODEL
+    price = _STAND_IN_PRICE
+    if arm.price_in is not None and arm.price_out is not None:
+        price = Price(arm.price_in, arm.price_out, "config")
+    return await _http(arm, stack, base_url=stand_in.base_url, model=model, price=price)
+
+
+async def _http(
+    arm: ArmSettings, stack: AsyncExitStack, *, base_url: str, model: str, price: Price
+) -> tuple[ArmSpec, Backend]:
+    config = CloudConfig(
+        base_url,
+        model,
+        arm.api_key,
+        connect_s=arm.connect_timeout_s,
+        ttft_s=arm.first_token_timeout_s,
+        deadline_s=arm.total_timeout_s,
+    )
+    backend = CloudBackend(config, arm_id=arm.id)
+    stack.push_async_callback(backend.aclose)
+    await backend.start()
+    capabilities = frozenset({EVERYTHING}) if arm.capabilities is None else arm.capabilities
+    digest = f"{model} at {base_url}" if arm.backend == "openai" else model
+    spec = ArmSpec(arm.id, arm.tier, model, price, capabilities, arm.context_tokens, digest)
+    return spec, backend
+
+
+_Maker: TypeAlias = Callable[[ArmSettings, AsyncExitStack], Awaitable[tuple[ArmSpec, Backend]]]
+_MAKERS: Mapping[str, _Maker] = {"llama_cpp": _edge, "openai": _cloud, "stand_in": _stand_in}
