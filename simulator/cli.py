@@ -4,9 +4,7 @@ What is heavy is imported by the command that needs it, so that ``--help`` is qu
 """
 
 import json
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,12 +13,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bandit.errors import PointsmanError
+from simulator import cli_benchmarks, cli_logs
+from simulator.reporting import reporting
 
 # ruff: noqa: PLC0415 - see the first lines
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-
-MISUSE = 2
+app.add_typer(cli_logs.app)
+app.add_typer(cli_benchmarks.app, name="benchmarks")
 
 
 class OrderName(StrEnum):
@@ -149,18 +148,6 @@ def simulate(
             show_results(found)
             if out is not None:
                 Console(stderr=True).print(f"wrote {out}/results.json and {out}/report.html")
-
-
-@contextmanager
-def reporting() -> Iterator[None]:
-    """Turns our own errors into one line on standard error and exit code 2."""
-    logging.getLogger("serving.pricing").setLevel(logging.ERROR)
-    try:
-        yield
-    except PointsmanError as error:
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
-        console.print(f"error: {error}", style="red", markup=False)
-        raise typer.Exit(MISUSE) from error
 
 
 def show_results(found: Mapping[str, Any]) -> None:

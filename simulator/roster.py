@@ -7,11 +7,15 @@ from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from bandit.policies.baselines import MixPolicy
 from bandit.policies.config import PolicyConfig
 from bandit.policies.factory import make_policy
 from bandit.policies.linear import LinearConfig, LinearPolicy
 from bandit.policy import Policy
+from simulator.drift import NO_DRIFT
+from simulator.driver import Driver
 from simulator.environment import Survey
 from simulator.errors import BadStudyError, nearest
 from simulator.references import (
@@ -22,8 +26,10 @@ from simulator.references import (
     ThresholdRouter,
 )
 from simulator.study import Study
+from simulator.workload import even_arrivals
 
 Settings = Mapping[str, str]
+_BISECTIONS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,19 +130,74 @@ def _like(example: Any, text: str) -> Any:
     return text
 
 
-def _ours(name: str) -> Callable[[Casting, Settings], Policy]:
-    def build(casting: Casting, settings: Settings) -> Policy:
-        config = PolicyConfig(name=name, schema=dict(casting.study.bank.sizes))  # type: ignore[arg-type]
-        return make_policy(configured(config, settings, casting.label))
+def blank_policy(label: str, schema: Mapping[str, int]) -> Policy:
+    """A learning policy, or a uniformly random one, that needs no study around it.
 
-    return build
+    Raises
+    ------
+    BadStudyError
+        If the label names none of these.
+    """
+    name, settings = parse_label(label)
+    if name == "random":
+        return MixPolicy()
+    if name in ("composed", "direct"):
+        config = PolicyConfig("composed" if name == "composed" else "direct", dict(schema))
+        return make_policy(configured(config, settings, label))
+    if name in _LINEAR:
+        return LinearPolicy(configured(_LINEAR[name], settings, label), name=name)
+    raise BadStudyError("--policies", label, "needs full information, which a log has not")
 
 
-def _linear(name: str, config: LinearConfig) -> Callable[[Casting, Settings], Policy]:
-    def build(casting: Casting, settings: Settings) -> Policy:
-        return LinearPolicy(configured(config, settings, casting.label), name=name)
+_LINEAR: Mapping[str, LinearConfig] = MappingProxyType(
+    {
+        "linucb": LinearConfig("ucb", width=0.1),
+        "lints": LinearConfig("ts", width=0.1),
+        "naive": LinearConfig("ucb", width=0.1),
+        "forgetting": LinearConfig("ucb", width=0.1, forgetting=0.997),
+    }
+)
 
-    return build
+
+def _learner(casting: Casting, _: Settings) -> Policy:
+    return blank_policy(casting.label, casting.study.bank.sizes)
+
+
+def _rival(casting: Casting, settings: Settings) -> Policy:
+    """LinUCB that knows of budgets only a fixed penalty, matched to it in hindsight."""
+    name, study = parse_label(casting.label)[0], casting.study
+    config: LinearConfig = configured(_LINEAR[name], settings, casting.label)
+    if study.budget_usd is not None and "cost_penalty" not in settings:
+        config = matched(replace(config, target="quality"), study, casting.seed)
+    return LinearPolicy(config, name=name)
+
+
+def matched(config: LinearConfig, study: Study, seed: int) -> LinearConfig:
+    """``config`` with the least penalty at which it keeps the budget, had nothing drifted.
+
+    Found by running it over and over in the same world without its events: what hindsight has to
+    give, so that the comparison is not with a badly set rival.
+    """
+    calm = replace(study, plan=NO_DRIFT, rounds=min(study.rounds, len(study.table)))
+    contexts = calm.bank.contexts()
+
+    def spend(penalty: float) -> float:
+        policy = LinearPolicy(replace(config, cost_penalty=penalty))
+        drive = replace(calm.drive(seed), edge_queue=False)
+        driver = Driver(
+            calm.world(seed),
+            policy,
+            drive,
+            contexts=contexts,
+            arrivals=even_arrivals(calm.rounds),
+        )
+        return float(driver.run().cost_usd.mean(dtype=np.float64))
+
+    low, high = 0.0, 2.0
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if spend(middle) <= (study.budget_usd or 0.0) else (middle, high)
+    return replace(config, cost_penalty=high)
 
 
 def _always(column: int) -> Callable[[Casting, Settings], Policy]:
@@ -215,17 +276,17 @@ def _none(settings: Settings, label: str) -> None:
 
 ROSTER: Mapping[str, Callable[[Casting, Settings], Policy]] = MappingProxyType(
     {
-        "composed": _ours("composed"),
-        "direct": _ours("direct"),
+        "composed": _learner,
+        "direct": _learner,
         "always-edge": _always(0),
         "always-cloud": _always(-1),
         "random": _random,
         "static-domain": _fitted(StaticByDomain),
         "threshold": _fitted(ThresholdRouter),
-        "linucb": _linear("linucb", LinearConfig("ucb", width=0.1)),
-        "lints": _linear("lints", LinearConfig("ts", width=0.1)),
-        "naive": _linear("naive", LinearConfig("ucb", width=0.1)),
-        "forgetting": _linear("forgetting", LinearConfig("ucb", width=0.1, forgetting=0.997)),
+        "linucb": _learner,
+        "lints": _learner,
+        "naive": _rival,
+        "forgetting": _rival,
         "paretobandit": _paretobandit,
         "ridge-full": _ridge_full,
         "oracle": _oracle,

@@ -47,8 +47,10 @@ class LinearConfig:
         Factor on everything learned so far, once per interaction; 1 forgets nothing.
     floor
         Least probability of an eligible arm.
+    target
+        What is regressed: the combined ``reward``, or ``quality`` alone.
     cost_penalty
-        Subtracted from an arm's value per unit of log-scaled price; 0 leaves cost to the reward.
+        Subtracted from an arm's value per unit of `log_price`; 0 leaves cost to the reward.
     """
 
     explore: Literal["ucb", "ts", "greedy"] = "ucb"
@@ -56,6 +58,7 @@ class LinearConfig:
     ridge: float = 1.0
     forgetting: float = 1.0
     floor: float = 0.0
+    target: Literal["reward", "quality"] = "reward"
     cost_penalty: float = 0.0
 
 
@@ -142,7 +145,8 @@ class LinearPolicy:
     def _penalties(self, arms: Sequence[Arm]) -> Vector | float:
         if self.config.cost_penalty == 0.0:
             return 0.0
-        return self.config.cost_penalty * np.array([log_price(arm) for arm in arms])
+        prices = [log_price(arm.price_in, arm.price_out) for arm in arms]
+        return self.config.cost_penalty * np.array(prices)
 
     def _pmf(self, values: Vector, widths: Vector) -> tuple[float, ...]:
         if self.config.explore == "ts":
@@ -159,12 +163,13 @@ class LinearPolicy:
         return self._models.get(arm_id) or Ridge(d, ridge=self.config.ridge)
 
     def learn(self, interaction: Interaction) -> None:
-        """Regress the combined reward of the arm that was drawn; without one, learn nothing."""
-        value = interaction.reward.value
+        """Regress the target for the arm that was drawn; where it is unknown, learn nothing."""
+        reward = interaction.reward
+        value = reward.value if self.config.target == "reward" else reward.quality
         if value is None:
             return
         if not (math.isfinite(value) and 0.0 <= value <= 1.0):
-            raise BadInteractionError("reward.value", value)
+            raise BadInteractionError(self.config.target, value)
         x = dense(interaction.decision.context)
         if not np.isfinite(x).all():
             raise BadInteractionError("context", "a feature that is not finite")
@@ -223,12 +228,12 @@ class LinearPolicy:
         self._learned_at = {arm["id"]: arm["at"] for arm in header["arms"]}
 
 
-def log_price(arm: Arm) -> float:
-    """The arm's price on a log scale: 0 at $0.1 and 1 at $100 per million tokens, within [0, 1].
+def log_price(price_in: float | None, price_out: float | None) -> float:
+    """A price on a log scale: 0 at $0.1 and 1 at $100 per million tokens, within [0, 1].
 
     The scale is ParetoBandit's (arXiv 2604.00136, section 3), in dollars per million tokens.
     """
-    price = 0.5 * ((arm.price_in or 0.0) + (arm.price_out or 0.0))
+    price = 0.5 * ((price_in or 0.0) + (price_out or 0.0))
     return min(1.0, max(0.0, math.log10(max(price, 0.1) / 0.1) / 3.0))
 
 

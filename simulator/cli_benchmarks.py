@@ -1,0 +1,280 @@
+"""The studies behind the tables of the documentation, each with one command.
+
+All of them print Markdown and take ``--seeds`` and ``--rounds``, so that a short form runs in
+minutes.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from simulator.reporting import reporting
+
+# ruff: noqa: PLC0415 - what is heavy is imported by the command that needs it
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Studies behind the tables of the documentation.",
+)
+
+Table = Annotated[str | None, typer.Argument(help="As for simulate.")]
+Edge = Annotated[str | None, typer.Option(help="Model of the edge arm.")]
+Cloud = Annotated[str | None, typer.Option(help="Model of the cloud arm.")]
+Seeds = Annotated[int, typer.Option(help="Number of repetitions.")]
+Rounds = Annotated[int | None, typer.Option(help="Queries; default: as many as rows.")]
+Policies = Annotated[str | None, typer.Option(help="Comma-separated; default: all.")]
+DataDir = Annotated[Path, typer.Option(help="Where models and features are kept.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for results, one below it for each run.")]
+Workers = Annotated[int | None, typer.Option(help="Processes; default: one a core.")]
+
+_HOME = Path(".pointsman")
+BUDGETS = {"tight": 2.3e-4, "moderate": 6.6e-4, "loose": 1.9e-3}
+"""Dollars a query; at these ceilings ParetoBandit (arXiv 2604.00136) reports .859, .898, .917."""
+_RIVALS = "composed,direct,paretobandit,naive,forgetting,always-edge,always-cloud,oracle"
+
+
+@app.command("cold")
+def cold(
+    table: Table = None,
+    *,
+    edge: Edge = None,
+    cloud: Cloud = None,
+    policies: Policies = None,
+    scenario: Annotated[str, typer.Option(help="Scenario.")] = "quality",
+    seeds: Seeds = 10,
+    rounds: Rounds = None,
+    workers: Workers = None,
+    out: Out = None,
+    data_dir: DataDir = _HOME,
+) -> None:
+    """Every policy from nothing, bandit feedback only: first half, second half."""
+    with reporting():
+        from simulator.inputs import Wishes
+
+        wishes = Wishes(
+            table=table,
+            edge=edge,
+            cloud=cloud,
+            policies=policies,
+            scenario=scenario,
+            seeds=seeds,
+            rounds=rounds,
+            data_dir=data_dir,
+        )
+        found = _run(wishes, out, "cold", workers)
+        _title(found)
+        heads = ("policy", "half 1", "half 2", "95 %", "APGR", "CPT50", "CPT80", "reward")
+        _print((*heads, "regret", "cloud"), _cold_rows(found))
+
+
+def _cold_rows(found: Mapping[str, Any]) -> Iterable[Sequence[str]]:
+    cloud = found["arms"][-1]
+    for name, m in found["policies"].items():
+        first, second = m["halves"]
+        yield (
+            name,
+            f"{first['quality']:.4f}",
+            f"{second['quality']:.4f}",
+            f"{second['quality_low']:.4f}–{second['quality_high']:.4f}",
+            *(_shown(second[key], 3) for key in ("apgr", "cpt50", "cpt80")),
+            f"{second['reward']:.4f}",
+            f"{second['regret']:.4f}",
+            f"{second['share'][cloud]:.3f}",
+        )
+
+
+@app.command("warm")
+def warm(
+    table: Table = None,
+    *,
+    edge: Edge = None,
+    cloud: Cloud = None,
+    policies: Policies = "composed,direct,linucb,lints,static-domain,ridge-full",
+    seeds: Seeds = 10,
+    workers: Workers = None,
+    out: Out = None,
+    data_dir: DataDir = _HOME,
+) -> None:
+    """Warm start on the other half: the first 500 rounds, and 2,000 rounds after a wrong one."""
+    with reporting():
+        from simulator.inputs import Wishes
+
+        base = Wishes(
+            table=table,
+            edge=edge,
+            cloud=cloud,
+            policies=policies,
+            rows="second",
+            fit_rows="first",
+            seeds=seeds,
+            data_dir=data_dir,
+        )
+        taught = replace(base, warm_start="same", warm_rows="first")
+        runs = {
+            "cold, 500": replace(base, rounds=500),
+            "warm, 500": replace(taught, rounds=500),
+            "cold, 2000": replace(base, rounds=2000),
+            "wrong, 2000": replace(taught, rounds=2000, invert_warm=True),
+        }
+        found = {n: _run(w, out, n.replace(", ", "-"), workers) for n, w in runs.items()}
+        _title(found["cold, 500"])
+        _print(("policy", *(f"reward: {name}" for name in runs), "wrong / cold"), _warm_rows(found))
+
+
+def _warm_rows(found: Mapping[str, Mapping[str, Any]]) -> Iterable[Sequence[str]]:
+    for policy in found["cold, 500"]["policies"]:
+        rewards = [result["policies"][policy]["all"]["reward"] for result in found.values()]
+        yield (policy, *(f"{reward:.4f}" for reward in rewards), f"{rewards[3] / rewards[2]:.3f}")
+
+
+@app.command("three-phase")
+def three_phase(
+    table: Table = "paretobandit-test",
+    *,
+    edge: Edge = None,
+    cloud: Cloud = None,
+    arms: Annotated[
+        str | None, typer.Option(help="Models, edge first; default: the protocol's three.")
+    ] = None,
+    drop: Annotated[
+        str | None, typer.Option(help="Model that becomes worse; default: the protocol's.")
+    ] = None,
+    policies: Policies = _RIVALS,
+    seeds: Seeds = 20,
+    workers: Workers = None,
+    out: Out = None,
+    data_dir: DataDir = _HOME,
+) -> None:
+    """Three phases of 608 rounds, a silent drop to .75 in the second, at three budgets."""
+    with reporting():
+        from simulator.inputs import Wishes
+        from simulator.wheel import MODELS
+
+        own = edge is not None or cloud is not None
+        chosen = arms or (None if own else ",".join(MODELS))
+        target = drop or ("cloud" if own or arms else MODELS[1])
+        with _plan(target) as plan:
+            for name, budget in BUDGETS.items():
+                wishes = Wishes(
+                    table=table,
+                    edge=edge,
+                    cloud=cloud,
+                    arms=chosen,
+                    policies=policies,
+                    weights="1,0,0",
+                    drift=str(plan),
+                    seeds=seeds,
+                    budget_usd=budget,
+                    data_dir=data_dir,
+                )
+                found = _run(wishes, out, name, workers)
+                _title(found, f"{name} budget, ${budget:g} a query; {target} drops to .75 in P2")
+                heads = ("P1", "P2", "P3", "P3/P1")
+                spends = ("spend P1", "spend P2", "spend P3")
+                shares = ("dropped arm's share P1", "P2", "P3")
+                column = target if target in found["arms"] else found["arms"][-1]
+                _print(("policy", *heads, *spends, *shares), _phase_rows(found, column))
+
+
+def _plan(target: str) -> Any:
+    """The library's protocol with another arm to drop, as a file for the time of the study."""
+    import tempfile
+    from contextlib import contextmanager
+    from importlib.resources import files
+
+    @contextmanager
+    def written() -> Any:
+        text = files("simulator").joinpath("data/drift/three-phase.yaml").read_text("utf-8")
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "three-phase.yaml"
+            path.write_text(text.replace("arm: cloud", f"arm: {target}"), "utf-8")
+            yield path
+
+    return written()
+
+
+def _phase_rows(found: Mapping[str, Any], dropped: str) -> Iterable[Sequence[str]]:
+    for name, m in found["policies"].items():
+        phases = m["phases"]
+        rewards = [phase["reward"] for phase in phases]
+        yield (
+            name,
+            *(f"{reward:.4f}" for reward in rewards),
+            f"{rewards[2] / rewards[0]:.3f}",
+            *(_shown(phase["spend_over_budget"], 2) for phase in phases),
+            *(f"{phase['share'][dropped]:.2f}" for phase in phases),
+        )
+
+
+@app.command("speed")
+def speed(
+    *,
+    policies: Policies = "composed,direct,linucb,lints",
+    rounds: Annotated[int, typer.Option(help="Of the shorter of two runs.")] = 5_000,
+    data_dir: DataDir = _HOME,
+) -> None:
+    """Rounds a second on one core, and memory at one and at four times as many rounds."""
+    with reporting():
+        import time
+        from dataclasses import replace as changed
+        from resource import RUSAGE_SELF, getrusage
+
+        from simulator.engine import Task, run_task
+        from simulator.inputs import Wishes, plan_study
+
+        study = plan_study(Wishes("synthetic", policies=policies, data_dir=data_dir))
+        contexts = study.bank.contexts()
+        rows = []
+        for label in study.policies:
+            cells = [label]
+            for n in (rounds, 4 * rounds):
+                longer = changed(study, rounds=n)
+                start = time.perf_counter()
+                run_task(longer, Task(label, 0), contexts)
+                rate = n / (time.perf_counter() - start)
+                peak = getrusage(RUSAGE_SELF).ru_maxrss / 1024
+                cells += [f"{rate:,.0f}", f"{peak:.0f}"]
+            rows.append(cells)
+        heads = ("policy", f"rounds/s at {rounds:,}", "peak MB", f"at {4 * rounds:,}", "peak MB")
+        _print(heads, rows)
+
+
+@app.command("obd")
+def obd(path: Annotated[Path, typer.Argument(help="Parquet file of the Open Bandit log.")]) -> None:
+    """Each of two policies that really ran, valued from the other's log."""
+    with reporting():
+        from simulator.obd import compare
+
+        rows = []
+        for policy, found in compare(path).items():
+            for e in [{**found["on_policy"], "method": "on-policy"}, *found["off_policy"]]:
+                bounds = f"{e['low']:.5f}–{e['high']:.5f}"
+                rows.append((policy, e["method"], f"{e['value']:.5f}", bounds, f"{e['ess']:.0f}"))
+        _print(("policy", "method", "clicks a view", "95 %", "effective n"), rows)
+
+
+def _run(wishes: Any, out: Path | None, name: str, workers: int | None) -> dict[str, Any]:
+    from simulator.session import run_session
+
+    return run_session(wishes, out=None if out is None else out / name, workers=workers)
+
+
+def _title(found: Mapping[str, Any], more: str = "") -> None:
+    arms = " | ".join(found["arms"])
+    facts = f"{found['table']}: {arms}, {found['rounds']:,} rounds, {found['seeds']} seeds"
+    typer.echo(f"\n{facts}{'; ' + more if more else ''}\n")
+
+
+def _print(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    typer.echo("| " + " | ".join(heads) + " |")
+    typer.echo("|" + "|".join("---" if i == 0 else "--:" for i in range(len(heads))) + "|")
+    for row in rows:
+        typer.echo("| " + " | ".join(row) + " |")
+
+
+def _shown(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,180 @@
+"""Commands that judge policies from our own decision log."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from serving.console import show_json
+from serving.settings import Settings, load
+from simulator.reporting import reporting
+
+# ruff: noqa: PLC0415 - what is heavy is imported by the command that needs it
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+Config = Annotated[Path | None, typer.Option("--config", "-c", help="Settings file (YAML).")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder of the embedded database.")]
+Since = Annotated[str | None, typer.Option(help="Decisions from this moment on (ISO 8601).")]
+Until = Annotated[str | None, typer.Option(help="Decisions before this moment.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ScenarioName = Annotated[str | None, typer.Option(help="Reward by this scenario instead.")]
+
+
+@app.command()
+def evaluate(
+    candidate: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="logged, always:ARM, scenario:NAME, explore:gamma=G,floor=F, "
+            "snapshot:VERSION or snapshot:latest; may be repeated."
+        ),
+    ] = None,
+    *,
+    config: Config = None,
+    data_dir: DataDir = None,
+    scenario: ScenarioName = None,
+    floor: Annotated[float | None, typer.Option(help="Floor the log was written with.")] = None,
+    since: Since = None,
+    until: Until = None,
+    as_json: AsJson = False,
+) -> None:
+    """Value policies from the log, without running them: off-policy estimates with intervals."""
+    with reporting():
+        from simulator.evaluate import EvaluationConfig, records_from
+        from simulator.evaluate import evaluate as value
+        from simulator.logs import Period, named_candidates, parse_moment, read_events, with_log
+
+        settings = _settings(config, data_dir)
+        period = Period(parse_moment("--since", since), parse_moment("--until", until))
+        names = candidate or ["logged", *(f"always:{arm.id}" for arm in settings.arms)]
+
+        async def work(log: Any) -> Any:
+            return await named_candidates(log, names), await read_events(log, period)
+
+        candidates, events = with_log(settings, work)
+        chosen = EvaluationConfig(
+            scenario=_scenario(settings, scenario),
+            floor=settings.policy.floor if floor is None else floor,
+        )
+        records = records_from(events)
+        reports = [value(records, one, config=chosen).to_dict() for one in candidates]
+        if as_json:
+            show_json(reports)
+        else:
+            for report in reports:
+                _show(report)
+
+
+@app.command()
+def replay(
+    policies: Annotated[
+        str, typer.Option(help="Learning policies: composed, direct, linucb, lints, random.")
+    ] = "composed,direct,linucb,lints,random",
+    *,
+    config: Config = None,
+    data_dir: DataDir = None,
+    scenario: ScenarioName = None,
+    since: Since = None,
+    until: Until = None,
+    seed: Annotated[int, typer.Option(help="Of what is kept.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Replay a stretch of the log through learning policies, by rejection sampling.
+
+    Only the drawn arm's answer is known of a logged decision: this is not the full-information
+    replay of ``simulate``, and keeps a fraction of the decisions.
+    """
+    with reporting():
+        from simulator.evaluate import records_from
+        from simulator.log_replay import SOURCE, replay_log, usable
+        from simulator.logs import Period, parse_moment, read_events, with_log
+        from simulator.roster import blank_policy, split_labels
+
+        settings = _settings(config, data_dir)
+        labels = split_labels(policies)
+        for label in labels:
+            blank_policy(label, {})
+        period = Period(parse_moment("--since", since), parse_moment("--until", until))
+        records = usable(records_from(with_log(settings, lambda log: read_events(log, period))))
+        context = records[0].logged.decision.context.namespaces if records else {}
+        schema = {name: len(vector) for name, vector in context.items()}
+        wanted = _scenario(settings, scenario)
+        found = {
+            "source": SOURCE,
+            "decisions": len(records),
+            "policies": {
+                label: replay_log(
+                    records, blank_policy(label, schema), seed=seed, scenario=wanted
+                ).to_dict()
+                for label in labels
+            },
+        }
+        if as_json:
+            show_json(found)
+        else:
+            _show_replay(found)
+
+
+def _settings(config: Path | None, data_dir: Path | None) -> Settings:
+    overrides = {"database": {"data_dir": data_dir}} if data_dir else {}
+    return load(config, overrides=overrides)
+
+
+def _scenario(settings: Settings, name: str | None) -> Any:
+    from simulator.errors import BadStudyError, nearest
+
+    if name is None:
+        return None
+    known = settings.known_scenarios
+    if name not in known:
+        raise BadStudyError("--scenario", name, "unknown" + nearest(name, list(known)))
+    return known[name]
+
+
+def _show(report: Mapping[str, Any]) -> None:
+    left_out = ", ".join(f"{n} {why}" for why, n in report["left_out"].items())
+    title = f"{report['candidate']} under {report['scenario']}: {report['n']} decisions"
+    shown = Table(title=f"{title} ({left_out} left out)", title_justify="left")
+    for column in ("estimator", "reward", "95 %", "effective n"):
+        shown.add_column(column, justify="left" if column == "estimator" else "right")
+    for row in _estimates(report):
+        shown.add_row(*row)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(shown)
+    for warning in report["warnings"]:
+        console.print(f"warning: {warning}", markup=False)
+
+
+def _estimates(report: Mapping[str, Any]) -> Sequence[tuple[str, ...]]:
+    logged = [{**report["logged"], "method": "as logged"}] if report["logged"] else []
+    return [
+        (
+            f"{e['method']} *" if e["method"] == report["headline"] else e["method"],
+            "–" if e["value"] is None else f"{e['value']:.4f}",
+            f"{e['low']:.3f}–{e['high']:.3f}",
+            f"{e['ess']:.0f}",
+        )
+        for e in [*logged, *report["estimates"]]
+    ]
+
+
+def _show_replay(found: Mapping[str, Any]) -> None:
+    shown = Table(title=f"{found['source']}; {found['decisions']} decisions", title_justify="left")
+    for column in ("policy", "kept", "quality", "95 %", "reward", "cost $/1k", "latency s"):
+        shown.add_column(column, justify="left" if column == "policy" else "right")
+    for name, m in found["policies"].items():
+        if not m["kept"]:
+            shown.add_row(name, "0")
+            continue
+        shown.add_row(
+            name,
+            str(m["kept"]),
+            f"{m['quality']:.4f}",
+            f"{m['quality_low']:.3f}–{m['quality_high']:.3f}",
+            *("–" if m[key] is None else f"{scale * m[key]:.4f}"
+              for key, scale in (("reward", 1), ("cost_usd", 1000), ("latency_s", 1))),
+        )  # fmt: skip
+    Console(highlight=False, soft_wrap=True).print(shown)
