@@ -184,7 +184,7 @@ class PolicySettings(_Section):
         default="composed", description="learn quality, cost and latency apart, or their sum"
     )
     gamma: float = Field(
-        default=10.0,
+        default=20.0,
         gt=0,
         le=1e6,
         description="exploitation against exploration; higher explores less",
