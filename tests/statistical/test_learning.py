@@ -57,7 +57,7 @@ def test_it_beats_the_best_fixed_arm_where_the_context_decides(name):
 def test_the_composed_policy_reaches_three_quarters_of_the_possible_gain():
     """The gain of a perfect policy over a fixed arm is .3; with inverse-gap weighting at gamma 20
     and gaps near the typical one, about 1/22 of rounds go to the wrong arm, which leaves .286.
-    Three quarters of .3 is .225: mean quality above .825, four standard errors (.0055) below .85."""
+    Three quarters of .3 is .225: mean quality above .825, over four standard errors below .85."""
     means = [run("composed", rounds=3000, seed=seed)[1][-1000:].mean() for seed in range(5)]
     assert np.mean(means) > 0.825
 
