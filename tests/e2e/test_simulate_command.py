@@ -25,13 +25,17 @@ def pointsman(*arguments, cwd):
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory):
-    return tmp_path_factory.mktemp("simulate")
+    folder = tmp_path_factory.mktemp("simulate")
+    MODELS.mkdir(parents=True, exist_ok=True)
+    (folder / "data").mkdir()
+    (folder / "data" / "models").symlink_to(MODELS)
+    return folder
 
 
 def simulate(workplace, *arguments):
     return pointsman(
         "simulate", "synthetic", "--rounds", 300, "--rows", "0:300", "--workers", 1,
-        "--data-dir", MODELS.parent, *arguments, cwd=workplace,
+        "--data-dir", "data", *arguments, cwd=workplace,
     )  # fmt: skip
 
 
