@@ -1,7 +1,7 @@
 """Rows of the decision log's tables, from and to the values they hold. No SQL here."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -26,6 +26,17 @@ _REPLACEMENT = "\ufffd"
 _UNSTORABLE = dict.fromkeys([0, *range(0xD800, 0xE000)], _REPLACEMENT)
 
 
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return f"\\x{value.hex()}"
+    raise TypeError(f"{type(value).__name__} cannot be stored")
+
+
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_plain)
+
+
 def clean(text: str | None) -> str | None:
     """Free text as Postgres can hold it: NUL and lone surrogates become U+FFFD."""
     if text is None or (text.isascii() and "\x00" not in text):
@@ -35,10 +46,15 @@ def clean(text: str | None) -> str | None:
 
 def dumps(data: object) -> str:
     """JSON that ``jsonb`` takes; NaN and infinities are refused, floats keep every digit."""
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False)
+    text = _encoder.encode(data)
     if "\\u0000" in text or not _encodes(text):
-        text = json.dumps(_clean_all(data), ensure_ascii=False, allow_nan=False)
+        text = _encoder.encode(_clean_all(data))
     return text
+
+
+def rows_json(rows: Sequence[Row]) -> str:
+    """Rows as one JSON text, as `feedback.sql_text` takes them; bytes are hexadecimal digits."""
+    return dumps(rows)
 
 
 def decision_row(logged: LoggedDecision) -> dict[str, Any]:

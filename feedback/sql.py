@@ -3,37 +3,37 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from sqlalchemy import exists, func, insert, select, union_all
-from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncConnection
-
+from feedback import sql_text
 from feedback.engine import Database, LogConfig
 from feedback.errors import OutcomeConflictError
 from feedback.grouping import Grouped
+from feedback.lines import Line
 from feedback.log import DecisionRecord, FeedbackReceipt, LogEvent, LoggedDecision, Snapshot
 from feedback.outcome import Feedback, Outcome
 from feedback.reward import check, check_outcome
 from feedback.rows import (
+    Row,
     decision_row,
     feedback_from,
     logged_decision,
     outcome_row,
+    rows_json,
     same_outcome,
     utc_now,
 )
 from feedback.sql_feedback import FeedbackWork, Submission
 from feedback.sql_queries import (
     allowed,
-    among,
     applied_rows,
-    decoded,
+    decisions_of,
     facts_of,
     happened,
+    insert_outcomes,
     next_positions,
     outcomes_of,
+    storable,
 )
 from feedback.sql_snapshots import SqlSnapshots
-from feedback.tables import decisions, defaults, feedback, outcomes
 
 _MAX_GROUP = 64
 
@@ -74,13 +74,12 @@ class SqlDecisionLog:
         """See `DecisionLog`."""
         if not decisions_:
             return
-        rows = [decision_row(logged) for logged in decisions_]
-        statement = upsert(decisions).on_conflict_do_nothing()
+        rows = rows_json([decision_row(logged) for logged in decisions_])
 
-        async def work(connection: AsyncConnection) -> None:
-            await connection.execute(statement, rows)
+        async def work(line: Line) -> None:
+            await line.run(sql_text.INSERT_DECISIONS, {"rows": rows})
 
-        await self._database.transact(work)
+        await self._database.swiftly(work)
 
     async def add_outcome(self, outcome: Outcome, *, key_id: str | None = None) -> bool:
         """See `DecisionLog`."""
@@ -88,34 +87,28 @@ class SqlDecisionLog:
         if key_id is None and await self._outcome_group.submit(outcome):
             return True
 
-        async def work(connection: AsyncConnection) -> bool:
+        async def work(line: Line) -> bool:
             id_ = outcome.decision_id
-            allowed(await facts_of(connection, [id_]), id_, key_id)
-            if await self._insert_outcomes(connection, [outcome]):
+            allowed(await facts_of(line, [id_]), id_, key_id)
+            if await insert_outcomes(line, self._outcome_rows([outcome])):
                 return True
-            old = await outcomes_of(connection, [id_])
+            old = await outcomes_of(line, [id_])
             if not same_outcome(old[id_][1], outcome):
                 raise OutcomeConflictError(id_)
             return False
 
-        return await self._database.transact(work)
+        return await self._database.swiftly(work)
 
     async def add_outcomes(self, outcomes_: Sequence[Outcome]) -> list[bool]:
         """See `DecisionLog`."""
         for outcome in outcomes_:
             check_outcome(outcome)
-
-        async def work(connection: AsyncConnection) -> list[bool]:
-            ids = [outcome.decision_id for outcome in outcomes_]
-            known = await connection.execute(
-                select(decisions.c.decision_id).where(among(decisions.c.decision_id, ids))
-            )
-            there = {row.decision_id for row in known}
-            first = {o.decision_id: o for o in reversed(outcomes_) if o.decision_id in there}
-            new = await self._insert_outcomes(connection, list(reversed(first.values())))
-            return [o.decision_id in new and first[o.decision_id] is o for o in outcomes_]
-
-        return await self._database.transact(work) if outcomes_ else []
+        if not outcomes_:
+            return []
+        first = {outcome.decision_id: outcome for outcome in reversed(outcomes_)}
+        rows = self._outcome_rows([o for o in outcomes_ if first[o.decision_id] is o])
+        new = await self._database.swiftly(lambda line: insert_outcomes(line, rows))
+        return [o.decision_id in new and first[o.decision_id] is o for o in outcomes_]
 
     async def add_feedback(
         self,
@@ -137,37 +130,31 @@ class SqlDecisionLog:
     async def get(self, decision_id: str, *, key_id: str | None = None) -> DecisionRecord:
         """See `DecisionLog`."""
 
-        async def work(connection: AsyncConnection) -> DecisionRecord:
-            allowed(await facts_of(connection, [decision_id]), decision_id, key_id)
-            found = await connection.execute(
-                select(decisions).where(decisions.c.decision_id == decision_id)
-            )
-            outcome = (await outcomes_of(connection, [decision_id])).get(decision_id)
-            rows = await connection.execute(
-                select(feedback)
-                .where(feedback.c.decision_id == decision_id)
-                .order_by(feedback.c.position)
-            )
+        async def work(line: Line) -> DecisionRecord:
+            allowed(await facts_of(line, [decision_id]), decision_id, key_id)
+            ids = storable([decision_id])
+            (decision,) = await line.run(sql_text.DECISIONS, ids)
+            outcome = (await outcomes_of(line, [decision_id])).get(decision_id)
+            rows = await line.run(sql_text.FEEDBACK, ids)
             return DecisionRecord(
-                logged_decision(found.mappings().one()),
+                logged_decision(decision),
                 None if outcome is None else outcome[1],
-                tuple(feedback_from(row) for row in rows.mappings()),
+                tuple(feedback_from(row) for row in rows),
             )
 
-        return await self._database.transact(work)
+        return await self._database.swiftly(work)
 
     async def read(self, after: int, limit: int, *, until: int | None = None) -> Sequence[LogEvent]:
         """See `DecisionLog`."""
 
-        async def work(connection: AsyncConnection) -> Sequence[LogEvent]:
-            events = await happened(connection, after, limit, until)
+        async def work(line: Line) -> Sequence[LogEvent]:
+            events = await happened(line, after, limit, until)
+            if not events:
+                return []
             ids = {decision_id for _, _, decision_id in events}
-            found = await connection.execute(
-                select(decisions).where(among(decisions.c.decision_id, ids))
-            )
-            logged = dict(decoded(found.mappings()))
-            outcome = await outcomes_of(connection, ids)
-            rows = await applied_rows(connection, ids)
+            logged = await decisions_of(line, ids)
+            outcome = await outcomes_of(line, ids)
+            rows = await applied_rows(line, ids)
             return [
                 LogEvent(
                     position,
@@ -181,50 +168,32 @@ class SqlDecisionLog:
                 if id_ in logged
             ]
 
-        return await self._database.transact(work)
+        return await self._database.swiftly(work)
 
     async def close_windows(self, before: datetime, limit: int) -> int:
         """See `DecisionLog`."""
-        judged = exists().where(
-            feedback.c.decision_id == decisions.c.decision_id, feedback.c.will_apply
-        )
-        closed = exists().where(defaults.c.decision_id == decisions.c.decision_id)
-        open_ = (
-            select(decisions.c.decision_id)
-            .join(outcomes, outcomes.c.decision_id == decisions.c.decision_id)
-            .where(decisions.c.decided_at < before, ~judged, ~closed)
-            .order_by(decisions.c.decided_at)
-            .limit(limit)
-        )
+        asked = {"before": before, "limit": limit}
 
-        async def work(connection: AsyncConnection) -> int:
-            if (await connection.execute(open_.limit(1))).first() is None:
+        async def work(line: Line) -> int:
+            if not await line.run(sql_text.UNJUDGED, {**asked, "limit": 1}):
                 return 0
-            positions = await next_positions(connection, limit)
-            ids = (await connection.execute(open_)).scalars().all()
-            rows = [
-                {"decision_id": id_, "position": at}
-                for id_, at in zip(ids, positions, strict=False)
-            ]
-            if rows:
-                await connection.execute(insert(defaults), rows)
+            async with line.transaction():
+                positions = await next_positions(line, limit)
+                silent = await line.run(sql_text.UNJUDGED, asked)
+                rows = [{**row, "position": at} for row, at in zip(silent, positions, strict=False)]
+                await line.run(sql_text.INSERT_DEFAULTS, {"rows": rows_json(rows)})
             return len(rows)
 
-        return await self._database.transact(work)
+        return await self._database.swiftly(work)
 
     async def last_position(self) -> int:
         """See `DecisionLog`."""
-        newest = [
-            select(func.max(outcomes.c.position).label("p")),
-            select(func.max(feedback.c.position)).where(feedback.c.will_apply),
-            select(func.max(defaults.c.position)),
-        ]
-        statement = select(func.coalesce(func.max(union_all(*newest).subquery().c.p), 0))
 
-        async def work(connection: AsyncConnection) -> int:
-            return int((await connection.execute(statement)).scalar_one())
+        async def work(line: Line) -> int:
+            (newest,) = await line.run(sql_text.LAST_POSITION)
+            return int(newest["position"])
 
-        return await self._database.transact(work)
+        return await self._database.swiftly(work)
 
     async def lead(self) -> int | None:
         """See `DecisionLog`."""
@@ -265,19 +234,10 @@ class SqlDecisionLog:
         await self._snapshots.aclose()
         await self._database.aclose()
 
-    async def _insert_outcomes(
-        self, connection: AsyncConnection, new: Sequence[Outcome]
-    ) -> set[str]:
-        if not new:
-            return set()
+    def _outcome_rows(self, new: Sequence[Outcome]) -> Sequence[Row]:
+        """Rows with their order in the place of a position."""
         now = self._clock()
-        positions = await next_positions(connection, len(new))
-        rows = [
-            outcome_row(outcome, position=position, now=now)
-            for outcome, position in zip(new, positions, strict=True)
-        ]
-        statement = upsert(outcomes).on_conflict_do_nothing().returning(outcomes.c.decision_id)
-        return set((await connection.execute(statement, rows)).scalars())
+        return [outcome_row(outcome, position=i, now=now) for i, outcome in enumerate(new)]
 
     async def _take_feedback(
         self, submissions: Sequence[Submission]
@@ -285,4 +245,4 @@ class SqlDecisionLog:
         work = FeedbackWork(submissions, self._clock, self._config.reward_window_s)
         # Repeating is safe with keys; without one it could call a new vote a duplicate.
         again = all(submission.key is not None for submission in submissions)
-        return await self._database.transact(work, again=again)
+        return await self._database.swiftly(work, again=again)

@@ -5,14 +5,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
-
+from feedback import sql_text
 from feedback.errors import FeedbackError, IdempotencyConflictError
+from feedback.lines import Line
 from feedback.log import FeedbackReceipt
 from feedback.outcome import Feedback
 from feedback.receipts import DecisionFacts, judge, receipt_to_dict
-from feedback.rows import feedback_row
+from feedback.rows import feedback_row, rows_json
 from feedback.sql_queries import (
     allowed,
     earlier_receipts,
@@ -20,7 +19,6 @@ from feedback.sql_queries import (
     newest_rows,
     next_positions,
 )
-from feedback.tables import feedback, idempotency
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +52,19 @@ class FeedbackWork:
     _stored: list[dict[str, Any]] = field(init=False)
     _remembered: list[dict[str, Any]] = field(init=False)
 
-    async def __call__(
-        self, connection: AsyncConnection
-    ) -> list[list[FeedbackReceipt] | Exception]:
+    async def __call__(self, line: Line) -> list[list[FeedbackReceipt] | Exception]:
         """Receipts of each submission, or why it is refused."""
+        async with line.transaction():
+            return await self._work(line)
+
+    async def _work(self, line: Line) -> list[list[FeedbackReceipt] | Exception]:
         rows = [row for submission in self.submissions for row in submission.rows]
         keys = [one.remembered_as for one in self.submissions if one.key is not None]
         # First, because from here on nobody else appends: what is read next stays true.
-        positions = iter(await next_positions(connection, len(rows)))
-        self._facts = await facts_of(connection, [row.decision_id for row in rows])
-        self._newest = await newest_rows(connection, rows)
-        self._earlier = await earlier_receipts(connection, keys) if keys else {}
+        positions = iter(await next_positions(line, len(rows)))
+        self._facts = await facts_of(line, [row.decision_id for row in rows])
+        self._newest = await newest_rows(line, rows)
+        self._earlier = await earlier_receipts(line, keys) if keys else {}
         self._stored, self._remembered = [], []
         results: list[list[FeedbackReceipt] | Exception] = []
         for submission in self.submissions:
@@ -74,9 +74,9 @@ class FeedbackWork:
             except FeedbackError as error:
                 results.append(error)
         if self._stored:
-            await connection.execute(insert(feedback), self._stored)
+            await line.run(sql_text.INSERT_FEEDBACK, {"rows": rows_json(self._stored)})
         if self._remembered:
-            await connection.execute(insert(idempotency), self._remembered)
+            await line.run(sql_text.INSERT_IDEMPOTENCY, {"rows": rows_json(self._remembered)})
         return results
 
     def _take(self, submission: Submission, positions: Sequence[int]) -> list[FeedbackReceipt]:

@@ -4,73 +4,49 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    Column,
-    ColumnElement,
-    Text,
-    any_,
-    bindparam,
-    exists,
-    literal,
-    select,
-    text,
-    union_all,
-)
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from bandit.errors import BanditError
 from bandit.primitives import FORCED_REASONS
+from feedback import sql_text
 from feedback.errors import UnknownDecisionError
+from feedback.lines import Line
 from feedback.log import FeedbackReceipt, LoggedDecision
 from feedback.outcome import Feedback, Outcome
 from feedback.receipts import DecisionFacts
-from feedback.rows import Row, clean, feedback_from, logged_decision, outcome_from
-from feedback.tables import APPEND_LOCK, decisions, defaults, feedback, idempotency, outcomes
+from feedback.rows import Row, clean, feedback_from, logged_decision, outcome_from, rows_json
+from feedback.tables import APPEND_LOCK
 
 _log = logging.getLogger(__name__)
-
-# One statement: whoever gets positions holds the lock until commit, so that they appear in order.
-_POSITIONS = text(
-    "WITH held AS MATERIALIZED (SELECT pg_advisory_xact_lock(:lock)) "
-    "SELECT nextval('log_position') FROM held, generate_series(1, :n)"
-).bindparams(bindparam("lock", type_=BigInteger))
+_LAST = 2**63 - 1
 
 
-def among(column: Column[Any], ids: Iterable[str]) -> ColumnElement[bool]:
-    """``column`` is one of ``ids``; one array, so that the statement's text is always the same."""
-    storable = sorted(id_ for id_ in set(ids) if clean(id_) == id_)
-    return column == any_(literal(storable, ARRAY(Text)))
+def storable(ids: Iterable[str]) -> dict[str, list[str]]:
+    """Parameters that name ``ids``, without those that no row can have."""
+    return {"ids": sorted(id_ for id_ in set(ids) if clean(id_) == id_)}
 
 
-async def next_positions(connection: AsyncConnection, n: int) -> Sequence[int]:
-    """``n`` new log positions, ascending; holds the append lock until commit."""
-    found = await connection.execute(_POSITIONS, {"lock": APPEND_LOCK, "n": n})
-    return sorted(found.scalars())
+async def next_positions(line: Line, n: int) -> Sequence[int]:
+    """``n`` new log positions, ascending; the transaction holds the append lock until commit."""
+    found = await line.run(sql_text.POSITIONS, {"lock": APPEND_LOCK, "n": n})
+    return sorted(row["position"] for row in found)
 
 
-async def facts_of(connection: AsyncConnection, ids: Iterable[str]) -> Mapping[str, DecisionFacts]:
+async def insert_outcomes(line: Line, rows: Sequence[Row]) -> set[str]:
+    """Store outcomes in their order; the decisions that had none before."""
+    given = {"lock": APPEND_LOCK, "rows": rows_json(rows)}
+    return {row["decision_id"] for row in await line.run(sql_text.INSERT_OUTCOMES, given)}
+
+
+async def facts_of(line: Line, ids: Iterable[str]) -> Mapping[str, DecisionFacts]:
     """What receipts depend on, by decision; those that are not there are missing."""
-    closed = exists().where(defaults.c.decision_id == decisions.c.decision_id).label("closed")
-    columns = (
-        decisions.c.decision_id,
-        decisions.c.key_id,
-        decisions.c.decided_at,
-        decisions.c.reason,
-        decisions.c.features_ok,
-        closed,
-    )
-    found = await connection.execute(select(*columns).where(among(decisions.c.decision_id, ids)))
     return {
-        row.decision_id: DecisionFacts(
-            row.key_id,
-            row.decided_at,
-            row.reason in FORCED_REASONS,
-            row.features_ok,
-            row.closed,
+        row["decision_id"]: DecisionFacts(
+            row["key_id"],
+            row["decided_at"],
+            row["reason"] in FORCED_REASONS,
+            row["features_ok"],
+            row["closed"],
         )
-        for row in found
+        for row in await line.run(sql_text.FACTS, storable(ids))
     }
 
 
@@ -86,72 +62,51 @@ def allowed(facts: Mapping[str, DecisionFacts], decision_id: str, key_id: str | 
         raise UnknownDecisionError(decision_id)
 
 
-async def newest_rows(
-    connection: AsyncConnection, rows: Sequence[Feedback]
-) -> dict[tuple[str, str, str], Feedback]:
+async def newest_rows(line: Line, rows: Sequence[Feedback]) -> dict[tuple[str, str, str], Feedback]:
     """The newest row of every (decision, metric, source) of the decisions in ``rows``."""
-    found = await connection.execute(
-        select(feedback)
-        .where(among(feedback.c.decision_id, (row.decision_id for row in rows)))
-        .order_by(feedback.c.position)
-    )
-    old = (feedback_from(row) for row in found.mappings())
+    ids = storable(row.decision_id for row in rows)
+    old = [feedback_from(row) for row in await line.run(sql_text.FEEDBACK, ids)]
     return {(row.decision_id, row.metric, row.source): row for row in old}
 
 
 async def earlier_receipts(
-    connection: AsyncConnection, keys: Sequence[tuple[str, str]]
+    line: Line, keys: Sequence[tuple[str, str]]
 ) -> dict[tuple[str, str], tuple[str, list[FeedbackReceipt]]]:
     """SHA-256 of the body and receipts, by those of ``keys`` that were used before."""
-    found = await connection.execute(
-        select(idempotency).where(among(idempotency.c.key, (key for _, key in keys)))
-    )
+    found = await line.run(sql_text.IDEMPOTENCY, {"keys": sorted({key for _, key in keys})})
     return {
-        (row.key_id, row.key): (
-            row.body_sha256,
-            [FeedbackReceipt(**receipt) for receipt in row.receipts],
+        (row["key_id"], row["key"]): (
+            row["body_sha256"],
+            [FeedbackReceipt(**receipt) for receipt in row["receipts"]],
         )
         for row in found
     }
 
 
 async def happened(
-    connection: AsyncConnection, after: int, limit: int, until: int | None
+    line: Line, after: int, limit: int, until: int | None
 ) -> Sequence[tuple[int, Any, str]]:
     """(position, kind, decision_id) of the next ``limit`` events, in order."""
-    parts = []
-    for kind, table in (("outcome", outcomes), ("feedback", feedback), ("default", defaults)):
-        part = select(table.c.position, literal(kind).label("kind"), table.c.decision_id)
-        part = part.where(table.c.position > after)
-        if until is not None:
-            part = part.where(table.c.position <= until)
-        if table is feedback:
-            part = part.where(feedback.c.will_apply)
-        parts.append(select(part.order_by(table.c.position).limit(limit).subquery()))
-    every = union_all(*parts).subquery()
-    found = await connection.execute(select(every).order_by(every.c.position).limit(limit))
-    return [(row.position, row.kind, row.decision_id) for row in found]
+    asked = {"after": after, "until": _LAST if until is None else until, "limit": limit}
+    found = await line.run(sql_text.HAPPENED, asked)
+    return [(row["position"], row["kind"], row["decision_id"]) for row in found]
 
 
-async def outcomes_of(
-    connection: AsyncConnection, ids: Iterable[str]
-) -> Mapping[str, tuple[int, Outcome]]:
+async def decisions_of(line: Line, ids: Iterable[str]) -> Mapping[str, LoggedDecision]:
+    """The decisions that can be read, by id."""
+    return dict(decoded(await line.run(sql_text.DECISIONS, storable(ids))))
+
+
+async def outcomes_of(line: Line, ids: Iterable[str]) -> Mapping[str, tuple[int, Outcome]]:
     """(position, outcome) by decision."""
-    found = await connection.execute(select(outcomes).where(among(outcomes.c.decision_id, ids)))
-    return {row["decision_id"]: (row["position"], outcome_from(row)) for row in found.mappings()}
+    found = await line.run(sql_text.OUTCOMES, storable(ids))
+    return {row["decision_id"]: (row["position"], outcome_from(row)) for row in found}
 
 
-async def applied_rows(
-    connection: AsyncConnection, ids: Iterable[str]
-) -> Mapping[str, list[tuple[int, Feedback]]]:
+async def applied_rows(line: Line, ids: Iterable[str]) -> Mapping[str, list[tuple[int, Feedback]]]:
     """The rows that apply, with their positions, oldest first, by decision."""
-    found = await connection.execute(
-        select(feedback)
-        .where(among(feedback.c.decision_id, ids), feedback.c.will_apply)
-        .order_by(feedback.c.position)
-    )
     rows: dict[str, list[tuple[int, Feedback]]] = {}
-    for row in found.mappings():
+    for row in await line.run(sql_text.APPLIED_FEEDBACK, storable(ids)):
         rows.setdefault(row["decision_id"], []).append((row["position"], feedback_from(row)))
     return rows
 

@@ -10,8 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from feedback.engine import Database, Held
 from feedback.errors import FencedError, LogUnavailableError
+from feedback.lines import Line
 from feedback.log import Snapshot
 from feedback.rows import snapshot_from
+from feedback.sql_text import LATEST_VERSION
 from feedback.tables import LEADER_LOCK, learner_state, snapshots
 
 _SPARSE = 64
@@ -96,11 +98,12 @@ class SqlSnapshots:
     async def latest_version(self) -> str | None:
         """See `DecisionLog`."""
 
-        async def work(connection: AsyncConnection) -> str | None:
-            version = await connection.execute(select(learner_state.c.version))
-            return version.scalar_one_or_none()
+        async def work(line: Line) -> str | None:
+            (state,) = await line.run(LATEST_VERSION)
+            version: str | None = state["version"]
+            return version
 
-        return await self._database.transact(work)
+        return await self._database.swiftly(work)
 
     async def get(self, version: str) -> Snapshot | None:
         """See `DecisionLog.get_snapshot`."""

@@ -1,0 +1,106 @@
+"""The statements of the decision log, as text that never changes, so that each is prepared once.
+
+Rows to insert travel as one JSON text, however many they are (see `feedback.rows.rows_json`).
+"""
+
+from sqlalchemy import Table
+from sqlalchemy.dialects import postgresql
+
+from feedback.tables import decisions, defaults, feedback, idempotency, outcomes
+
+_POSTGRES = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
+def _names(table: Table) -> list[str]:
+    return [f'"{column.name}"' for column in table.c if column.identity is None]
+
+
+def _given(table: Table) -> str:
+    """The rows in the parameter, as rows of ``table``."""
+    kinds = (
+        f'"{column.name}" {column.type.compile(_POSTGRES)}'
+        for column in table.c
+        if column.identity is None
+    )
+    return f"json_to_recordset(%(rows)s::json) AS given({', '.join(kinds)})"
+
+
+def _insert(table: Table) -> str:
+    names = ", ".join(_names(table))
+    return f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {_given(table)}"  # noqa: S608 - our own names
+
+
+def _select(table: Table, where: str = "decision_id = ANY(%(ids)s)") -> str:
+    return f"SELECT {', '.join(_names(table))} FROM {table.name} WHERE {where}"  # noqa: S608 - our own names
+
+
+def _insert_outcomes() -> str:
+    """Whoever gets positions holds the lock until commit, so that they appear in order.
+
+    The statement is a transaction of its own, and `held` is looked at before any position is taken.
+    Outcomes of decisions that are not there are left out.
+    """
+    names = ", ".join(_names(outcomes))
+    taken = names.replace('"position"', "nextval('log_position')")
+    return f"""
+        WITH held AS MATERIALIZED (SELECT pg_advisory_xact_lock(%(lock)s::bigint))
+        INSERT INTO outcomes ({names})
+        SELECT {taken} FROM (
+            SELECT given.* FROM held, {_given(outcomes)}
+            WHERE EXISTS (SELECT FROM decisions d WHERE d.decision_id = given.decision_id)
+            ORDER BY given.position
+        ) AS ordered
+        ON CONFLICT DO NOTHING RETURNING decision_id"""  # noqa: S608 - our own names
+
+
+INSERT_DECISIONS = f"{_insert(decisions)} ON CONFLICT DO NOTHING"
+INSERT_OUTCOMES = _insert_outcomes()
+INSERT_FEEDBACK = _insert(feedback)
+INSERT_DEFAULTS = _insert(defaults)
+INSERT_IDEMPOTENCY = _insert(idempotency)
+
+DECISIONS = _select(decisions)
+OUTCOMES = _select(outcomes)
+FEEDBACK = f"{_select(feedback)} ORDER BY position"
+APPLIED_FEEDBACK = f"{_select(feedback)} AND will_apply ORDER BY position"
+IDEMPOTENCY = _select(idempotency, "key = ANY(%(keys)s)")
+
+POSITIONS = """
+    WITH held AS MATERIALIZED (SELECT pg_advisory_xact_lock(%(lock)s::bigint))
+    SELECT nextval('log_position') AS position FROM held, generate_series(1, %(n)s::int)"""
+
+FACTS = """
+    SELECT decision_id, key_id, decided_at, reason, features_ok,
+        EXISTS (SELECT FROM defaults c WHERE c.decision_id = d.decision_id) AS closed
+    FROM decisions d WHERE decision_id = ANY(%(ids)s)"""
+
+HAPPENED = """
+    SELECT position, kind, decision_id FROM (
+        (SELECT position, 'outcome' AS kind, decision_id FROM outcomes
+         WHERE position > %(after)s::bigint AND position <= %(until)s::bigint
+         ORDER BY position LIMIT %(limit)s::int)
+        UNION ALL
+        (SELECT position, 'feedback', decision_id FROM feedback
+         WHERE position > %(after)s::bigint AND position <= %(until)s::bigint AND will_apply
+         ORDER BY position LIMIT %(limit)s::int)
+        UNION ALL
+        (SELECT position, 'default', decision_id FROM defaults
+         WHERE position > %(after)s::bigint AND position <= %(until)s::bigint
+         ORDER BY position LIMIT %(limit)s::int)
+    ) AS events ORDER BY position LIMIT %(limit)s::int"""
+
+LAST_POSITION = """
+    SELECT coalesce(greatest(
+        (SELECT max(position) FROM outcomes),
+        (SELECT max(position) FROM feedback WHERE will_apply),
+        (SELECT max(position) FROM defaults)), 0) AS position"""
+
+UNJUDGED = """
+    SELECT d.decision_id FROM decisions d JOIN outcomes USING (decision_id)
+    WHERE d.decided_at < %(before)s
+        AND NOT EXISTS
+            (SELECT FROM feedback f WHERE f.decision_id = d.decision_id AND f.will_apply)
+        AND NOT EXISTS (SELECT FROM defaults c WHERE c.decision_id = d.decision_id)
+    ORDER BY d.decided_at LIMIT %(limit)s::int"""
+
+LATEST_VERSION = "SELECT version FROM learner_state"
