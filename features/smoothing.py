@@ -47,18 +47,19 @@ def smoothed(model: Any, loud: dict[str, Any], strength: float) -> Iterator[None
     """Inside, each linear layer divides its input and multiplies its weights, channel by channel.
 
     The factor of channel j is max|X_j|^a / max|W_j|^(1 - a), equation 4 of the paper, where a is
-    ``strength`` in [0, 1].
+    ``strength`` in [0, 1]. Layers that read the same tensor share the factor, so that it is divided
+    and quantised once.
     """
     weights, hooks = [], []
-    for name, layer in linear_layers(model):
-        if name not in loud:
-            continue
-        inputs = loud[name].clamp_min(float(loud[name].median()) * _LEAST_SHARE + 1e-6)
-        heavy = layer.weight.detach().abs().amax(0).clamp_min(1e-6)
-        factor = inputs**strength / heavy ** (1 - strength)
-        weights.append((layer, layer.weight.data))
-        layer.weight.data = layer.weight.data * factor
-        hooks.append(layer.register_forward_pre_hook(_scale(1 / factor)))
+    for heard, layers in _by_input(model, loud):
+        inputs = heard.clamp_min(float(heard.median()) * _LEAST_SHARE + 1e-6)
+        heavy = torch.stack([layer.weight.detach().abs().amax(0) for layer in layers]).amax(0)
+        factor = inputs**strength / heavy.clamp_min(1e-6) ** (1 - strength)
+        scale = _scale(1 / factor)
+        for layer in layers:
+            weights.append((layer, layer.weight.data))
+            layer.weight.data = layer.weight.data * factor
+            hooks.append(layer.register_forward_pre_hook(scale))
     try:
         yield
     finally:
@@ -82,8 +83,25 @@ def most_hurt(model: Any, encode: Encode, texts: Sequence[str]) -> list[Any]:
     return [layer for _, layer in sorted(hurt, key=lambda pair: -pair[0])]
 
 
+def _by_input(model: Any, loud: dict[str, Any]) -> list[tuple[Any, list[Any]]]:
+    """The layers that were heard, together where their inputs were equally loud: the same."""
+    groups: dict[bytes, tuple[Any, list[Any]]] = {}
+    for name, layer in linear_layers(model):
+        if name in loud:
+            groups.setdefault(loud[name].numpy().tobytes(), (loud[name], []))[1].append(layer)
+    return list(groups.values())
+
+
 def _scale(by: Any) -> Any:
-    return lambda _, inputs: (inputs[0] * by,)
+    """A hook for all layers that read one tensor; the trace then holds one multiplication."""
+    last: list[Any] = []
+
+    def hook(_: Any, inputs: Any) -> Any:
+        if not last or last[0] is not inputs[0]:
+            last[:] = inputs[0], inputs[0] * by
+        return (last[1],)
+
+    return hook
 
 
 def _per_tensor(x: Any) -> Any:

@@ -10,6 +10,7 @@ import threading
 import numpy as np
 import pytest
 
+from features.check_texts import calibration_texts, check_texts, short_texts
 from features.embedding import load_embedder
 from features.errors import EmbeddingModelError
 from features.featurizer import FeatureConfig, build_featurizer
@@ -22,6 +23,16 @@ from features.model_store import (
     read_manifest,
 )
 from features.projection import load_projection
+
+UNSEEN = [
+    "How long does it take to boil an egg at high altitude?",
+    "def area(r): return 3.14 * r ** 2  # is there a better constant in the standard library?",
+    "Compare the causes of the two world wars in a table with three rows.",
+    "Was kostet ein Brief in die Schweiz?",
+    "Which bird lays its eggs in the nests of others? a) cuckoo b) robin c) wren",
+    "The parcel came three days late and the box was open. I want my money back!",
+    "If 5 machines make 5 parts in 5 minutes, how long do 100 machines need for 100 parts? " * 6,
+]
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +54,14 @@ def test_the_served_embedding_agrees_with_the_original(embedder):
     found = embedder.manifest
     assert found.agreement_min >= 0.99
     assert (found.pooling, found.normalised, found.dimension) == ("mean", True, 384)
+
+
+def test_the_served_embedding_agrees_with_fp32_on_texts_nobody_tuned_for(embedder, models_dir):
+    exact = load_embedder(ensure_model(DEFAULT_MODEL, models_dir, precision="fp32"), max_tokens=128)
+    assert exact.manifest.agreement_min > 0.9999
+    cosines = (embedder.embed(UNSEEN) * exact.embed(UNSEEN)).sum(1)
+    assert set(UNSEEN).isdisjoint([*calibration_texts(), *short_texts(), *check_texts()])
+    assert cosines.min() >= 0.99
 
 
 def test_embeddings_are_unit_vectors(embedder):
