@@ -24,7 +24,7 @@ CHARS_PER_TOKEN = 8
 _COUNTED_CHARS = 20_000
 
 _SLOWER = ["SkipLayerNormFusion"]
-"""onnxruntime 1.31's fused kernel takes twice the time of the two that it replaces."""
+"""onnxruntime 1.31's fused kernel takes several times as long as the two that it replaces."""
 
 
 class Embedder:

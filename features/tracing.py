@@ -1,8 +1,8 @@
 """Traces a sentence-transformers model to one ONNX graph. Used by `features.export` only.
 
 The graph takes one text: token ids of shape (1, length), without a mask, because a text that runs
-alone has no padding. What remains of shape arithmetic is a quarter of the nodes of a short text's
-run; where a reshape leaves only the length open, its target is written into the graph.
+alone has no padding. Where a reshape leaves only the length open, its target is written into the
+graph: computing targets and mask was a third of all nodes, which counts for a short text.
 """
 
 from pathlib import Path
