@@ -1,7 +1,7 @@
 """The default policy: quality, cost and latency learned apart, utility composed when choosing."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from bandit.errors import BadSnapshotError, NoEligibleArmError
 from bandit.policies.archive import read_archive, write_archive
@@ -27,6 +27,16 @@ def _token_price(arm: Arm) -> float | None:
     return (arm.price_in + arm.price_out) / 1e6
 
 
+@dataclass(frozen=True, slots=True)
+class _Heads:
+    """What the models say of one query; lists have one value a block, None was not asked for."""
+
+    common: float
+    difference: list[float]
+    cost: list[float] | None
+    latency: list[float] | None
+
+
 class ComposedPolicy:
     """Regression oracles for quality, cost and latency under inverse-gap weighting.
 
@@ -49,13 +59,13 @@ class ComposedPolicy:
         self.version = "composed-0"
         self.n_interactions = 0
         self._layout = Layout(config.schema)
-        self._small = tuple(n for n in config.schema if n not in ("embedding", "cluster"))
+        self._small = self._layout.places(config.schema.keys() - {"embedding", "cluster"})
         self._blocks = Blocks()
         self._spread: dict[str, list[float]] = {}
         self._build({})
 
     def _build(self, saved: Mapping[str, bytes]) -> None:
-        n, n_small = self._layout.n_features, sum(self.config.schema[k] for k in self._small)
+        n, n_small = self._layout.n_features, len(self._small)
         models = (
             Regressor(n, n_blocks=1, saved=saved.get("common")),
             Regressor(n, saved=saved.get("difference")),
@@ -72,9 +82,8 @@ class ComposedPolicy:
         if not arms:
             raise NoEligibleArmError
         x = self._layout.flatten(context)
-        small = self._layout.flatten(context, self._small)
-        common = _PRIOR_QUALITY + self._common.predict(x)
-        estimates = tuple(self._estimate(arm, x, small, common, scenario) for arm in arms)
+        heads = self._heads(x, scenario)
+        estimates = tuple(self._estimate(arm, heads, scenario) for arm in arms)
         pmf = inverse_gap_weighting(
             [e.utility for e in estimates],
             gamma=self.config.gamma / self._typical_gap(scenario.name),
@@ -82,16 +91,25 @@ class ComposedPolicy:
         )
         return Prediction(tuple(arm.arm_id for arm in arms), pmf, self.version, estimates)
 
-    def _estimate(
-        self, arm: Arm, x: FloatVector, small: FloatVector, common: float, scenario: Scenario
-    ) -> Estimate:
+    def _heads(self, x: FloatVector, scenario: Scenario) -> _Heads:
+        # One block more than there are arms: what an arm that was never seen will get.
+        n = len(self._blocks.arms) + 1
+        small = x.take(self._small)
+        return _Heads(
+            _PRIOR_QUALITY + self._common.predict(x),
+            self._difference.predict_blocks(x, n),
+            self._cost.model.predict_blocks(small, n) if scenario.w_cost > 0.0 else None,
+            self._latency.model.predict_blocks(small, n) if scenario.w_latency > 0.0 else None,
+        )
+
+    def _estimate(self, arm: Arm, heads: _Heads, scenario: Scenario) -> Estimate:
         block = self._blocks.of(arm.arm_id)
-        quality = common + self._difference.predict(x, block)
+        quality = heads.common + heads.difference[block]
         cost = latency = None
-        if scenario.w_cost > 0.0:
-            cost = self._expected_cost(arm, small, block)
-        if scenario.w_latency > 0.0:
-            latency = self._latency.predict(small, block, arm.arm_id, _PRIOR_LATENCY_S)
+        if heads.cost is not None:
+            cost = self._expected_cost(arm, heads.cost[block])
+        if heads.latency is not None:
+            latency = self._latency.expected(heads.latency[block], arm.arm_id, _PRIOR_LATENCY_S)
             latency += arm.features.get("queue_s", 0.0)
         # Unclipped quality keeps the order of two arms that are both near the edge of the range.
         utility = scenario.w_quality * (
@@ -103,14 +121,14 @@ class ComposedPolicy:
         utility += scenario.w_latency * scenario.latency_term(latency or 0.0)
         return Estimate(min(1.0, max(0.0, quality)), cost, latency, utility)
 
-    def _expected_cost(self, arm: Arm, small: FloatVector, block: int) -> float | None:
+    def _expected_cost(self, arm: Arm, log_ratio: float) -> float | None:
         price = _token_price(arm)
         if price == 0.0:
             return 0.0
         known = arm.arm_id in self._cost.smear
         if price is None and not known:
             return None
-        return self._cost.predict(small, block, arm.arm_id, _PRIOR_TOKENS * (price or 1e-6))
+        return self._cost.expected(log_ratio, arm.arm_id, _PRIOR_TOKENS * (price or 1e-6))
 
     def _typical_gap(self, scenario: str) -> float:
         total, weight = self._spread.get(scenario, (0.0, 0.0))
@@ -123,7 +141,7 @@ class ComposedPolicy:
         """Update from one interaction; see `bandit.policy.Policy.learn`."""
         check_interaction(interaction)
         decision, reward = interaction.decision, interaction.reward
-        x = self._layout.flatten(decision.context)
+        x = self._layout.flatten_to_learn(decision.context)
         block = self._blocks.add(decision.arm)
         if reward.quality is not None:
             # Each part learns what the other leaves over, so that an arm seen rarely is not
@@ -135,13 +153,11 @@ class ComposedPolicy:
             self._common.learn(x, target - difference)
             self._note_gap(decision.scenario.name, decision.prediction)
         if reward.cost_usd is not None or reward.latency_s is not None:
-            self._learn_magnitudes(interaction, block)
+            self._learn_magnitudes(interaction, x.take(self._small), block)
         self.n_interactions += 1
 
-    def _learn_magnitudes(self, interaction: Interaction, block: int) -> None:
-        decision, reward = interaction.decision, interaction.reward
-        small = self._layout.flatten(decision.context, self._small)
-        arm = decision.chosen
+    def _learn_magnitudes(self, interaction: Interaction, small: FloatVector, block: int) -> None:
+        arm, reward = interaction.decision.chosen, interaction.reward
         if reward.latency_s is not None:
             own = max(1e-3, reward.latency_s - arm.features.get("queue_s", 0.0))
             self._latency.learn(small, block, arm.arm_id, own / _PRIOR_LATENCY_S)

@@ -67,7 +67,7 @@ class DirectPolicy:
         """Update from the combined reward; interactions without one teach nothing."""
         check_interaction(interaction)
         decision, value = interaction.decision, interaction.reward.value
-        x = self._layout.flatten(decision.context)
+        x = self._layout.flatten_to_learn(decision.context)
         for arm in decision.arms:
             self._blocks.add(arm.arm_id)
         if value is not None and len(decision.arms) > 1:

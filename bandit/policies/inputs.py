@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bandit.errors import BadInteractionError, BadSnapshotError
 from bandit.policies.vw import MAX_ARMS
@@ -47,7 +48,13 @@ class Layout:
         """``namespace[i]`` of every feature, in order."""
         return [f"{name}[{i}]" for name, n in self.schema.items() for i in range(n)]
 
-    def flatten(self, context: Context, only: Iterable[str] | None = None) -> FloatVector:
+    def places(self, namespaces: Iterable[str]) -> NDArray[np.intp]:
+        """Where the features of some namespaces lie in `flatten`'s vector, ascending."""
+        chosen = set(namespaces)
+        of = [name for name, n in self.schema.items() for _ in range(n)]
+        return np.array([i for i, name in enumerate(of) if name in chosen], dtype=np.intp)
+
+    def flatten(self, context: Context) -> FloatVector:
         """The context as one vector of shape (n_features,).
 
         Raises
@@ -55,17 +62,24 @@ class Layout:
         BadInteractionError
             If the context has another layout, or a value that is not finite.
         """
-        names = self.schema if only is None else only
-        parts = [context.namespaces[name] for name in names if name in context.namespaces]
+        vectors = context.namespaces
+        parts = [vectors[name] for name in self.schema if name in vectors]
         x = np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)
-        want = self.n_features if only is None else sum(self.schema[n] for n in names)
-        if len(x) != want:
-            raise BadInteractionError("context", f"{len(x)} values instead of {want}")
-        # The sum of finite float32 values of order 1 is finite; one NaN or infinity is not.
-        if not math.isfinite(float(x.sum())):
+        if len(x) != self.n_features:
+            raise BadInteractionError("context", f"{len(x)} values instead of {self.n_features}")
+        # Squares of values of order 1 have a finite sum in float32; one NaN or infinity has not.
+        if not math.isfinite(x.dot(x)):
             raise BadInteractionError("context", "a value that is not finite")
-        # --coin divides by squares of features: one of 1e-30 would make its weights NaN.
-        return np.where(np.abs(x) < _SMALLEST, np.float32(0.0), x)
+        return x
+
+    def flatten_to_learn(self, context: Context) -> FloatVector:
+        """As `flatten`, with what is next to nothing made nothing.
+
+        ``--coin`` divides by squares of features: one of 1e-30 would make its weights NaN.
+        """
+        x = self.flatten(context)
+        x[np.abs(x) < _SMALLEST] = 0.0
+        return x
 
 
 class Blocks:

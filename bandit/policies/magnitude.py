@@ -20,10 +20,10 @@ class Magnitude:
         self.model = Regressor(n_features, saved=saved)
         self.smear: dict[str, list[float]] = {}
 
-    def predict(self, x: FloatVector, block: int, arm_id: str, prior: float) -> float:
-        """Expected quantity, in the unit of ``prior``."""
+    def expected(self, log_ratio: float, arm_id: str, prior: float) -> float:
+        """Expected quantity, in the unit of ``prior``; ``log_ratio`` is the model's prediction."""
         seen, predicted = self.smear.get(arm_id, (1.0, 1.0))
-        return prior * math.exp(min(9.0, self.model.predict(x, block))) * seen / predicted
+        return prior * math.exp(min(9.0, log_ratio)) * seen / predicted
 
     def learn(self, x: FloatVector, block: int, arm_id: str, ratio: float) -> None:
         """Learn that the quantity was ``ratio`` times its prior."""

@@ -53,7 +53,8 @@ class Regressor:
         self, n_features: int, *, n_blocks: int = MAX_ARMS, saved: bytes | None = None
     ) -> None:
         self.n_features = n_features
-        self._indices = np.arange(n_features, dtype=np.uint64)
+        places = np.arange(n_blocks * n_features, dtype=np.uint64)
+        self._indices = places.reshape(n_blocks, n_features)
         self._average = np.zeros((n_blocks, n_features), dtype=np.float32)
         self._n_learned = np.zeros(n_blocks, dtype=np.int64)
         self._arguments = [*self.arguments, "-b", str(_bits(n_features * n_blocks))]
@@ -82,17 +83,22 @@ class Regressor:
 
     def predict(self, x: FloatVector, block: int = 0) -> float:
         """The value at ``x`` of shape (n_features,); 0 before anything was learned."""
-        return float(self._average[block] @ x)
+        return float(self._average[block].dot(x))
+
+    def predict_blocks(self, x: FloatVector, n_blocks: int) -> list[float]:
+        """`predict` of the first ``n_blocks`` blocks, in one product."""
+        values: list[float] = self._average[:n_blocks].dot(x).tolist()
+        return values
 
     def predict_latest(self, x: FloatVector, block: int = 0) -> float:
         """The value by VW's latest weights: noisier, but it does not lag behind."""
         self._vw()
-        return float(self._weights[self._block(block)] @ x)
+        return float(self._weights[self._block(block)].dot(x))
 
     def learn(self, x: FloatVector, label: float, block: int = 0) -> None:
         """Update towards ``label``, a finite number of order 1."""
         example = vw.Example()
-        example["x"].push_many_features(self._indices + np.uint64(block * self.n_features), x)
+        example["x"].push_many_features(self._indices[block], x)
         example.set_label(vw.SimpleLabel(label))
         self._vw().learn_one(example)
         self._n_learned[block] += 1
