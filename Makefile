@@ -41,7 +41,6 @@ $(VENV)/.llama: $(VENV)/.torch
 	  sleep 5
 	done
 	wait $$job || { tail -n 30 $(VENV)/llama-build.log; echo "building llama.cpp failed; the whole log is $(VENV)/llama-build.log" >&2; exit 1; }
-	$(PIP) install --quiet numpy
 	touch $@
 
 $(VENV)/.run: $(VENV)/.llama requirements/run.lock pyproject.toml
