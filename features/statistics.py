@@ -125,6 +125,18 @@ def _about_words(words: list[str]) -> tuple[float, float, float, float]:
 
 def _shares(text: str) -> NDArray[np.float64]:
     """Twice the square root of each character class's share; in [0, 2]."""
+    # Most texts are ASCII, and counted ten times as fast.
+    counts = _ascii_counts(text) if text.isascii() else _counts(text)
+    shares: NDArray[np.float64] = 2 * np.sqrt(counts / max(1, len(text)))
+    return shares
+
+
+def _ascii_counts(text: str) -> NDArray[np.float64]:
+    codes = np.frombuffer(text.encode(), dtype=np.uint8)
+    return np.concatenate([np.bincount(codes, minlength=128) @ _TABLE, np.zeros(3)])
+
+
+def _counts(text: str) -> NDArray[np.float64]:
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     ascii_counts = np.bincount(codes[codes < 128], minlength=128)[:128].astype(np.float64)
     beyond = [
@@ -132,9 +144,7 @@ def _shares(text: str) -> NDArray[np.float64]:
         _between(codes, (0x3040, 0x9FFF), (0xAC00, 0xD7AF)),
         _between(codes, (0x2190, 0x22FF), (0x370, 0x3FF), (0xB0, 0xB9), (0x1D400, 0x1D7FF)),
     ]
-    counts = np.concatenate([ascii_counts @ _TABLE, beyond])
-    shares: NDArray[np.float64] = 2 * np.sqrt(counts / max(1, len(codes)))
-    return shares
+    return np.concatenate([ascii_counts @ _TABLE, beyond])
 
 
 def _between(codes: NDArray[np.uint32], *ranges: tuple[int, int]) -> int:
