@@ -189,6 +189,22 @@ async def test_a_database_without_tables_is_not_available(empty_dsn):
         await log.aclose()
 
 
+async def test_lines_that_died_unnoticed_cost_no_call(dsn):
+    """Nothing was committed when a dead line is found out, so even a vote without a key goes on."""
+    log = SqlDecisionLog(dsn, clock=Clock())
+    try:
+        await log.add_decisions([logged("d")])
+        for call in (lambda: log.add_feedback([vote("d")]), lambda: log.read(0, 10)):
+            query(
+                dsn,
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            )
+            assert len(await call()) == 1
+    finally:
+        await log.aclose()
+
+
 async def test_no_server_is_not_available(data_dir):
     log = SqlDecisionLog(f"postgresql://postgres@/x?host={data_dir}")
     try:
