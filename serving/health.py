@@ -64,7 +64,10 @@ async def learning(services: Services) -> Health:
     if learner is None:
         return Health(database == "ok", {**state, "learner": "elsewhere"})
     status = learner.status
-    lag = None if position is None else max(0, position - status.position)
+    # One that stands by has read nothing, which is no lag: the leader is elsewhere.
+    lag = None
+    if status.leads and position is not None:
+        lag = max(0, position - status.position)
     state |= {
         "learner": "leads" if status.leads else "stands by" if status.alive else "dead",
         "position": status.position,

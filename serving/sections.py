@@ -1,9 +1,10 @@
 """The sections of the settings: names, defaults, ranges and units."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from bandit.errors import BanditError
 from bandit.primitives import Tier
@@ -15,6 +16,8 @@ Seconds: TypeAlias = Annotated[float, Field(gt=0, le=30 * 86_400, allow_inf_nan=
 Unit: TypeAlias = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Price: TypeAlias = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Weight: TypeAlias = Annotated[float, Field(ge=0, le=1e3, allow_inf_nan=False)]
+_HTTP_URL = re.compile(r"^https?://[^\s/?#]+([/?#]\S*)?\Z")
+_DSN_SCHEMES = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,31}$")]
 
 
@@ -72,6 +75,14 @@ class DatabaseSettings(_Section):
         description="longest wait for a decision's row before an answer leaves unlogged",
     )
 
+    @field_validator("dsn")
+    @classmethod
+    def _is_postgres(cls, given: SecretStr | None) -> SecretStr | None:
+        scheme, mark, rest = (given.get_secret_value() if given else "").partition("://")
+        if given is not None and not (scheme in _DSN_SCHEMES and mark and rest):
+            raise ValueError("want postgresql://user@host/name")
+        return given
+
 
 class ArmSettings(_Section):
     """One of the choices and the model behind it."""
@@ -125,8 +136,8 @@ class ArmSettings(_Section):
             raise ValueError("'auto' is what clients call the router; name the arm otherwise")
         if self.backend == "openai" and not (self.base_url and self.model):
             raise ValueError("an openai arm needs base_url and model")
-        if self.base_url is not None and not self.base_url.startswith(("http://", "https://")):
-            raise ValueError("base_url must start with http:// or https://")
+        if self.base_url is not None and not _HTTP_URL.match(self.base_url):
+            raise ValueError("base_url must be http:// or https:// and a host")
         return self
 
 

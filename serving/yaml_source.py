@@ -74,16 +74,34 @@ class _Walk:
         self._document = document
         self._environ = environ
         self._scalars = yaml.constructor.SafeConstructor()
+        self._open: list[yaml.Node] = []
 
     def value(self, node: yaml.Node, location: Location) -> Any:
         self._document.lines.setdefault(location, node.start_mark.line + 1)
+        if any(node is outer for outer in self._open):
+            raise SettingsError(self._at(node), "an alias to what it is part of has no end")
+        self._open.append(node)
+        found = self._content(node, location)
+        self._open.pop()
+        return found
+
+    def _content(self, node: yaml.Node, location: Location) -> Any:
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, location)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, (*location, i)) for i, item in enumerate(node.value)]
         if "${" in node.value:
             return _VARIABLE.sub(lambda found: self._variable(found, node), node.value)
-        return self._scalars.construct_object(node)
+        return self._scalar(node)
+
+    def _scalar(self, node: yaml.Node) -> Any:
+        try:
+            return self._scalars.construct_object(node)
+        except (yaml.YAMLError, ValueError, OverflowError) as error:
+            # A tag that is not plain YAML, or what looks like a date and is none.
+            raise SettingsError(
+                self._at(node), f"{node.value[:80]!r} cannot be read as {node.tag}", "quote it"
+            ) from error
 
     def _mapping(self, node: yaml.MappingNode, location: Location) -> dict[str, Any]:
         values: dict[str, Any] = {}

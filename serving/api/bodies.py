@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from feedback.errors import BadFeedbackError, UnknownDecisionError
@@ -253,11 +253,13 @@ def _moment(given: Any) -> datetime | None:
     want = "a time with its zone, such as 2026-01-31T12:00:00Z"
     try:
         moment = datetime.fromisoformat(given)
-    except (TypeError, ValueError):
+        # Beyond the years 1 to 9999 in UTC it could not be stored, nor read again.
+        in_utc = moment.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
         raise BadFeedbackError("occurred_at", given, want) from None
     if moment.tzinfo is None:
         raise BadFeedbackError("occurred_at", given, want)
-    return moment
+    return in_utc
 
 
 def _text(fields: Mapping[str, Any], name: str, most_bytes: int) -> str | None:

@@ -103,6 +103,10 @@ FIELDS = [
         {"decision_id": "ID", "metric": "thumbs", "value": 1, "occurred_at": "2026-01-01T00:00:00"},
         "occurred_at",
     ),
+    *(
+        ({"decision_id": "ID", "metric": "thumbs", "value": 1, "occurred_at": time}, "occurred_at")
+        for time in ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59")
+    ),
 ]
 
 
@@ -244,6 +248,7 @@ OUTCOMES = [
     ({"latency_s": 1, "failure": "bored"}, "failure"),
     ({"latency_s": 1, "model": "m" * 300}, "model"),
     ({"latency": 1}, "latency"),
+    ({"latency_s": 1, "occurred_at": "0001-01-01T00:00:00+23:59"}, "occurred_at"),
 ]
 
 
