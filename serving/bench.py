@@ -237,6 +237,13 @@ class _Caller:
         return {"model": model, "messages": [{"role": "user", "content": content}]}
 
     async def _post(self, url: str, body: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return await self._once(url, body)
+        except aiohttp.ClientConnectionError:
+            # The other side closes connections that idled through the other kind's round.
+            return await self._once(url, body)
+
+    async def _once(self, url: str, body: dict[str, Any]) -> dict[str, Any]:
         async with self._session.post(url, json=body) as response:
             if response.status >= 300:
                 raise BenchmarkError(f"{url} answered {response.status}")
