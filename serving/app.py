@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from serving.api import admin, chat, errors, feedback, route
+from serving.api import admin, chat, docs, errors, feedback, route
 from serving.api.middleware import RequestMiddleware
 from serving.bootstrap import Services
 from serving.version import version
@@ -15,6 +15,7 @@ def build_app(services: Services) -> FastAPI:
         version=version(),
         summary="Routes each query to the model that is worth it, and learns from feedback.",
         openapi_url="/openapi.json",
+        docs_url=None,
         redoc_url=None,
     )
     app.state.services = services
@@ -24,6 +25,7 @@ def build_app(services: Services) -> FastAPI:
     app.include_router(admin.router)
     # First, because routes are tried in order and these are the busy ones.
     app.router.routes[:0] = chat.routes()
+    docs.install(app)
     app.add_middleware(
         RequestMiddleware,
         metrics=services.metrics,

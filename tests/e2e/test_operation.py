@@ -23,7 +23,7 @@ ROUTES = [
     ("GET", "/metrics", None, "admin", 200),
 ]
 OPEN = {"/health", "/health/live", "/health/ready", "/health/learn"}
-DOCUMENTS = {"/openapi.json", "/docs", "/docs/oauth2-redirect"}
+DOCUMENTS = {"/openapi.json", "/docs"}
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +46,14 @@ def test_every_route_wants_its_scope(locked, keys, route):
         assert ask(locked, key, method, path, body).status_code == expected, other
 
 
+def _template(path):
+    return path.replace(NOBODY, "{decision_id}").replace("/models/auto", "/models/{name}")
+
+
 def test_no_route_was_left_out(locked):
     with locked.client() as client:
         documented = set(client.get("/openapi.json").json()["paths"])
-    checked = {path.replace(NOBODY, "{decision_id}") for _, path, *_ in ROUTES}
+    checked = {_template(path) for _, path, *_ in ROUTES}
     assert documented - OPEN - DOCUMENTS <= checked
 
 
@@ -116,6 +120,19 @@ def test_a_broken_model_file_leaves_the_cloud_and_says_so(tmp_path):
         assert running.stop() == 0
     finally:
         running.clear()
+
+
+def test_the_documentation_describes_every_path_and_needs_no_internet(server):
+    with server.client() as client:
+        paths = client.get("/openapi.json").json()["paths"]
+        shown = client.get("/docs")
+    assert "requestBody" in paths["/v1/chat/completions"]["post"]
+    assert "requestBody" in paths["/v1/route"]["post"]
+    assert {"/v1/models", "/v1/feedback", "/v1/decisions/{decision_id}"} < set(paths)
+    assert shown.status_code == 200
+    assert all(path in shown.text for path in paths)
+    assert "//" not in shown.text.replace("<!DOCTYPE", "")
+    assert "<script" not in shown.text
 
 
 def test_metrics_count_what_happened(server):
@@ -190,3 +207,15 @@ def test_the_doctor_finds_a_model_file_that_is_none(server, tmp_path):
     assert findings["arm edge"]["verdict"] == "problem"
     assert "GGUF" in findings["arm edge"]["detail"]
     assert findings["database"]["verdict"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("model", "verdict"), [("/no/such/folder", "problem"), ("no-such-model", "warning")]
+)
+def test_the_doctor_finds_an_embedding_model_that_is_not_here(server, tmp_path, model, verdict):
+    config = tmp_path / "p.yaml"
+    config.write_text(json.dumps({"features": {"model": model}, "server": {"port": 0}}))
+    found = server.cli("doctor", "--config", str(config), "--json")
+    findings = {finding["what"]: finding for finding in json.loads(found.stdout)}
+    assert findings["embedding model"]["verdict"] == verdict
+    assert model in findings["embedding model"]["detail"]
