@@ -86,7 +86,7 @@ class ComposedPolicy:
         estimates = tuple(self._estimate(arm, heads, scenario) for arm in arms)
         pmf = inverse_gap_weighting(
             [e.utility for e in estimates],
-            gamma=self.config.gamma / self._typical_gap(scenario.name),
+            gamma=self._gamma(scenario),
             floor=self.config.floor,
         )
         return Prediction(tuple(arm.arm_id for arm in arms), pmf, self.version, estimates)
@@ -129,6 +129,11 @@ class ComposedPolicy:
         if price is None and not known:
             return None
         return self._cost.expected(log_ratio, arm.arm_id, _PRIOR_TOKENS * (price or 1e-6))
+
+    def _gamma(self, scenario: Scenario) -> float:
+        if scenario.w_quality > 0.0 and self._common.n_learned < self.config.warm_up:
+            return 0.0
+        return self.config.gamma / self._typical_gap(scenario.name)
 
     def _typical_gap(self, scenario: str) -> float:
         total, weight = self._spread.get(scenario, (0.0, 0.0))

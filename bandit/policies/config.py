@@ -32,12 +32,16 @@ class PolicyConfig:
         dies out. At a gap of typical size and two arms the other arm has 1 / (2 + gamma).
     floor
         Smallest probability of an eligible arm, in (0, 0.5].
+    warm_up
+        Votes, at least 0, before which ``composed`` draws evenly. Differences of arms are learned
+        from the arm seen least, and nothing that comes later mends a lopsided start as cheaply.
     """
 
     name: Literal["composed", "direct"] = "composed"
     schema: Mapping[str, int] = field(default_factory=dict)
     gamma: float = 20.0
     floor: float = 0.02
+    warm_up: int = 250
 
     def __post_init__(self) -> None:
         if self.name not in ("composed", "direct"):
@@ -46,6 +50,8 @@ class PolicyConfig:
             raise BadPolicyConfigError("gamma", self.gamma, "a number above 0")
         if not 0.0 < self.floor <= 0.5:
             raise BadPolicyConfigError("floor", self.floor, "a number in (0, 0.5]")
+        if self.warm_up < 0:
+            raise BadPolicyConfigError("warm_up", self.warm_up, "a number of votes, at least 0")
 
     @property
     def n_features(self) -> int:

@@ -47,7 +47,7 @@ class Regressor:
     """
 
     arguments = ("--coin", "--noconstant", "--quiet", *_SMALL)
-    eta = 3.0
+    eta = 1.0
 
     def __init__(
         self, n_features: int, *, n_blocks: int = MAX_ARMS, saved: bytes | None = None
@@ -77,6 +77,11 @@ class Regressor:
             # A view into VW's memory: column 0 is the weight, the others are the optimiser's.
             self._weights: FloatVector = self._workspace.weights()[:, 0, 0]
         return self._workspace
+
+    @property
+    def n_learned(self) -> int:
+        """Labels that were learned, over all blocks."""
+        return int(self._n_learned.sum())
 
     def _block(self, block: int) -> slice:
         return slice(block * self.n_features, (block + 1) * self.n_features)
