@@ -9,6 +9,7 @@
         ├── ModelNotFoundError      a model name that is not configured
         ├── UnauthorizedError       no key, or an unknown one
         ├── ForbiddenError          a key without the scope
+        ├── ForeignPageError        a web page from elsewhere, at a server without keys
         ├── TooLargeError           a body over the limit
         └── BackendError            the arm did not answer
             ├── BackendUnavailableError   down, refused, crashed, unreachable
@@ -66,6 +67,16 @@ class ForbiddenError(ServingError):
     def __init__(self, scope: str) -> None:
         super().__init__(f"this API key lacks the scope {scope!r}")
         self.scope = scope
+
+
+class ForeignPageError(ServingError):
+    """A browser asks for a web page from elsewhere, at a server without keys."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "web pages from other machines may not use a server without API keys; make a key with "
+            "'pointsman keys create'"
+        )
 
 
 class TooLargeError(ServingError):

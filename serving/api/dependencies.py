@@ -8,14 +8,15 @@ import orjson
 from starlette.requests import Request
 
 from serving.bootstrap import Services
-from serving.errors import BadRequestError, TooLargeError
-from serving.keys import Principal, Scope
+from serving.errors import BadRequestError, ForeignPageError, TooLargeError
+from serving.keys import EVERYONE, Principal, Scope
 
 MAX_DEPTH = 64
 """Brackets within brackets that a body may have; deeper ones are no honest request."""
 
 _STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_LOCAL_ORIGIN = re.compile(r"^https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?\Z")
 _NOT_JSON_NUMBER = re.compile(rb"[\[:,\s](-?Infinity|NaN)\b")
 _STEP = np.zeros(256, dtype=np.int8)
 _STEP[list(b"[{")] = 1
@@ -41,13 +42,26 @@ def authorise(request: Request, scope: Scope) -> Principal:
         Without a valid key where one is needed.
     ForbiddenError
         If the key lacks ``scope``.
+    ForeignPageError
+        If a web page from elsewhere asks a server without keys.
     """
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     given = token.strip() if kind.lower() == "bearer" else None
     principal = services(request).keys.authenticate(given)
     principal.require(scope)
+    if principal == EVERYONE and _from_elsewhere(request.headers.get("origin")):
+        raise ForeignPageError
     note(request, key_id=principal.key_id)
     return principal
+
+
+def _from_elsewhere(origin: str | None) -> bool:
+    """Whether a browser sends this for a page that is not on this machine.
+
+    Browsers post plain text across sites without asking first, so any page could spend money at a
+    server that needs no key.
+    """
+    return origin is not None and not _LOCAL_ORIGIN.match(origin)
 
 
 async def read_body(request: Request) -> bytes:

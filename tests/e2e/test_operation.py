@@ -57,6 +57,23 @@ def test_no_route_was_left_out(locked):
     assert documented - OPEN - DOCUMENTS <= checked
 
 
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("https://evil.example", 403),
+        ("http://localhost.evil.example", 403),
+        ("null", 403),
+        ("http://localhost:3000", 200),
+        ("http://127.0.0.1:8080", 200),
+    ],
+)
+def test_a_web_page_from_elsewhere_cannot_use_an_open_server(server, origin, status):
+    with server.client() as client:
+        reply = client.post("/v1/route", json=HELLO, headers={"origin": origin})
+    assert reply.status_code == status
+    assert "access-control-allow-origin" not in reply.headers
+
+
 def test_a_refused_key_is_told_in_openais_shape(locked):
     reply = ask(locked, "sk-pm-wrong", "GET", "/v1/models", None)
     assert reply.json()["error"]["code"] == "invalid_api_key"
