@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from bandit.policies.doubt import WARM
 from bandit.policy import Policy
 from bandit.primitives import Arm, Decision, Interaction, Prediction
 from feedback.outcome import Outcome
@@ -34,7 +35,7 @@ def warm_up(policy: Policy, study: Study, seed: int) -> None:
     uniform = (1.0 / k,) * k
     for row in np.random.default_rng([seed, 5]).permutation(len(table)):
         prediction = policy.predict(contexts[row], arms, study.scenario)
-        shown = Prediction(prediction.arms, uniform, "warm", prediction.estimates)
+        shown = Prediction(prediction.arms, uniform, WARM, prediction.estimates)
         for j, name in enumerate(study.arms):
             decision_id = f"warm-{row}-{j}"
             decision = Decision(

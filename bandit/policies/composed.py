@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from bandit.errors import BadSnapshotError, NoEligibleArmError
 from bandit.policies.archive import read_archive, write_archive
 from bandit.policies.config import PolicyConfig
+from bandit.policies.doubt import Doubt
 from bandit.policies.exploration import inverse_gap_weighting
 from bandit.policies.inputs import Blocks, Layout, check_interaction
 from bandit.policies.magnitude import Magnitude
@@ -62,18 +63,25 @@ class ComposedPolicy:
         self._small = self._layout.places(config.schema.keys() - {"embedding", "cluster"})
         self._blocks = Blocks()
         self._spread: dict[str, list[float]] = {}
+        self._doubt = Doubt()
         self._build({})
 
     def _build(self, saved: Mapping[str, bytes]) -> None:
-        n, n_small = self._layout.n_features, len(self._small)
+        n_small = len(self._small)
         models = (
-            Regressor(n, n_blocks=1, saved=saved.get("common")),
-            Regressor(n, saved=saved.get("difference")),
+            *self._quality_models(saved),
             Magnitude(n_small, saved=saved.get("cost")),
             Magnitude(n_small, saved=saved.get("latency")),
         )
         # All or nothing: a damaged model leaves the others as they were.
         self._common, self._difference, self._cost, self._latency = models
+
+    def _quality_models(self, saved: Mapping[str, bytes]) -> tuple[Regressor, Regressor]:
+        n = self._layout.n_features
+        return (
+            Regressor(n, n_blocks=1, saved=saved.get("common")),
+            Regressor(n, saved=saved.get("difference")),
+        )
 
     # -- choosing -------------------------------------------------------------------------------
 
@@ -149,6 +157,8 @@ class ComposedPolicy:
         x = self._layout.flatten_to_learn(decision.context)
         block = self._blocks.add(decision.arm)
         if reward.quality is not None:
+            if self._doubt.refutes(decision, reward.quality):
+                self._common, self._difference = self._quality_models({})
             # Each part learns what the other leaves over, so that an arm seen rarely is not
             # explained away by the one seen often. Averages lag: they would leave too much.
             target = reward.quality - _PRIOR_QUALITY
@@ -203,6 +213,7 @@ class ComposedPolicy:
             "n_interactions": self.n_interactions,
             "arms": self._blocks.arms,
             "spread": self._spread,
+            "doubt": self._doubt.state(),
             "cost_smear": self._cost.smear,
             "latency_smear": self._latency.smear,
         }
@@ -223,6 +234,7 @@ class ComposedPolicy:
             raise BadSnapshotError("its features have another layout")
         self._build(blobs)
         self._blocks = Blocks(header["arms"])
+        self._doubt = Doubt(header.get("doubt"))
         self._spread = {k: list(v) for k, v in header["spread"].items()}
         self._cost.smear = {k: list(v) for k, v in header["cost_smear"].items()}
         self._latency.smear = {k: list(v) for k, v in header["latency_smear"].items()}

@@ -1,5 +1,6 @@
 """What every policy must do, run over each of them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from bandit.errors import BadInteractionError, BadSnapshotError, NoEligibleArmError
 from bandit.policies.baselines import MixPolicy
 from bandit.policies.config import PolicyConfig
+from bandit.policies.doubt import WARM
 from bandit.policies.factory import make_policy
 from bandit.policies.linear import LinearPolicy
 from bandit.primitives import Arm, Context, Decision, Interaction, Reward
@@ -34,8 +36,10 @@ def context(rng):
     return Context(vectors | {"constant": np.ones(1, np.float32)}, "test")
 
 
-def interaction(policy, at, arms, arm, **reward):
+def interaction(policy, at, arms, arm, *, version=None, **reward):
     prediction = policy.predict(at, arms, SCENARIO)
+    if version:
+        prediction = replace(prediction, policy_version=version)
     p = prediction.propensity(arm)
     decision = Decision(
         "dec", at, arms, SCENARIO, prediction, arm, p, "policy", datetime(2026, 1, 1, tzinfo=UTC)
@@ -43,17 +47,18 @@ def interaction(policy, at, arms, arm, **reward):
     return Interaction(decision, Reward(**reward))
 
 
-def teach(policy, n, *, seed=0, arms=(EDGE, CLOUD)):
+def teach(policy, n, *, seed=0, arms=(EDGE, CLOUD), version=None, wrong=False):
     rng = np.random.default_rng(seed)
     for _ in range(n):
         at = context(rng)
         arm = arms[rng.integers(len(arms))].arm_id
-        good = (at.namespaces["embedding"][0] > 0) == (arm == "cloud")
+        good = ((at.namespaces["embedding"][0] > 0) == (arm == "cloud")) != wrong
         cost, latency = (0.004, 1.0) if arm == "cloud" else (0.0, 2.0)
         quality = 0.9 if good else 0.2
         value = SCENARIO.reward(quality=quality, cost_usd=cost, latency_s=latency)
         policy.learn(interaction(policy, at, arms, arm, cost_usd=cost, latency_s=latency))
-        policy.learn(interaction(policy, at, arms, arm, quality=quality, value=value))
+        said = {"quality": quality, "value": value}
+        policy.learn(interaction(policy, at, arms, arm, version=version, **said))
 
 
 def probes(policy):
@@ -148,6 +153,17 @@ def test_a_restored_policy_continues_exactly(learner):
     teach(twin, 100, seed=1)
     assert probes(twin) == probes(learner)
     assert twin.n_interactions == learner.n_interactions
+
+
+def test_a_restored_policy_doubts_what_it_was_taught_as_much_as_the_first():
+    policy = MAKERS["composed"]()
+    teach(policy, 60, version=WARM)
+    teach(policy, 10)
+    twin = MAKERS["composed"]()
+    twin.restore(policy.snapshot())
+    teach(policy, 60, seed=1, wrong=True)
+    teach(twin, 60, seed=1, wrong=True)
+    assert probes(twin) == probes(policy)
 
 
 def test_every_damaged_snapshot_is_refused_and_the_policy_stays(learner):
