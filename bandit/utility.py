@@ -29,6 +29,9 @@ class Scenario:
         need (satisficing; after Tsinghua and Goertek, "ECVL-ROUTER", 2025, arXiv 2510.27256).
     cost_ceiling_usd, latency_ceiling_s
         Cost or latency at which its term reaches 0; more than that is no worse.
+    cost_price
+        What a budget makes of a US dollar at the moment of deciding, in reward (`bandit.pacing`).
+        It moves the choice, never the reward: an answer is not worth less because money is short.
 
     Examples
     --------
@@ -44,6 +47,7 @@ class Scenario:
     mes: float | None = None
     cost_ceiling_usd: float = 0.02
     latency_ceiling_s: float = 30.0
+    cost_price: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("w_quality", "w_cost", "w_latency"):
@@ -64,6 +68,10 @@ class Scenario:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0.0):
                 raise BadScenarioError(self.name, name, value, "a number above 0")
+        if not (math.isfinite(self.cost_price) and self.cost_price >= 0.0):
+            raise BadScenarioError(
+                self.name, "cost_price", self.cost_price, "a number of at least 0"
+            )
 
     def quality_term(self, quality: float) -> float:
         """Quality in [0, 1] after satisficing: ``min(1, quality / mes)``."""
@@ -76,6 +84,16 @@ class Scenario:
     def latency_term(self, latency_s: float) -> float:
         """1 when instant, 0 at the ceiling and above."""
         return 1.0 - min(1.0, max(0.0, latency_s) / self.latency_ceiling_s)
+
+    def charge(self, cost_usd: float | None) -> float:
+        """What an expected bill takes from an arm's utility; an unknown one counts as the ceiling.
+
+        Examples
+        --------
+        >>> Scenario("paced", 1.0, 0.0, 0.0, cost_price=50.0).charge(0.002)
+        0.1
+        """
+        return self.cost_price * (self.cost_ceiling_usd if cost_usd is None else cost_usd)
 
     def reward(
         self, *, quality: float | None, cost_usd: float | None, latency_s: float | None

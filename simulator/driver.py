@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from bandit.pacing import BudgetPacer
 from bandit.policy import Policy
 from bandit.primitives import Arm, Context, Decision, Prediction
 from bandit.sampling import draw
@@ -64,6 +65,8 @@ class Driver:
         One per row of the world's table.
     arrivals
         Arrival time of every round in seconds, shape (rounds,).
+    pacer
+        Told every bill, sets the price of money; None where there is no budget to keep.
     """
 
     def __init__(
@@ -74,12 +77,14 @@ class Driver:
         *,
         contexts: Sequence[Context],
         arrivals: Floats,
+        pacer: BudgetPacer | None = None,
     ) -> None:
         self._world = world
         self._policy = policy
         self._scenario = config.scenario
         self._contexts = contexts
         self._arrivals = arrivals
+        self._pacer = pacer
         self._models = world.table.models[: world.n_arms]
         self._fleet = Fleet(self._models, queue=EdgeQueue() if config.edge_queue else None)
         self._callers = Callers(policy, config)
@@ -109,18 +114,21 @@ class Driver:
         decision = self._decide(t, context, arms)
         j, outcome = self._fleet.answer(block, i, decision, now_s)
         self._record(t, decision, (j, outcome, float(block.quality[i, j])))
+        if self._pacer:
+            self._pacer.completed(decision.prediction, outcome.cost_usd or 0.0)
         self._callers.answered(block, (i, j), decision, outcome)
         if self._seer and view:
             self._seer.hindsight(context, view)
 
     def _decide(self, t: int, context: Context, arms: tuple[Arm, ...]) -> Decision:
-        prediction = self._policy.predict(context, arms, self._scenario)
+        scenario = self._pacer.priced(self._scenario, arms) if self._pacer else self._scenario
+        prediction = self._policy.predict(context, arms, scenario)
         arm_id, propensity = draw(prediction, self._draws)
         return Decision(
             f"{t:09d}",
             context,
             arms,
-            self._scenario,
+            scenario,
             prediction,
             arm_id,
             propensity,

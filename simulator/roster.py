@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bandit.pacing import BudgetPacer, PacerConfig
 from bandit.policies.baselines import MixPolicy
 from bandit.policies.config import PolicyConfig
 from bandit.policies.factory import make_policy
@@ -106,6 +107,18 @@ def cast(casting: Casting) -> Policy:
     return ROSTER[name](casting, settings)
 
 
+def pacer_of(study: Study, label: str) -> BudgetPacer | None:
+    """What keeps the study's budget for a policy that says what its arms will cost, or None.
+
+    ``composed[pacer=off]`` is left to itself, as are rivals: they have their own ways.
+    """
+    name, settings = parse_label(label)
+    if study.budget_usd is None or name != "composed" or settings.get("pacer") == "off":
+        return None
+    gamma = float(settings.get("gamma", PolicyConfig().gamma))
+    return BudgetPacer(PacerConfig(study.budget_usd, gamma=gamma))
+
+
 def configured(config: Any, settings: Settings, label: str) -> Any:
     """A dataclass with some of its fields replaced by text, read as the type they have now."""
     valid = {f.name: getattr(config, f.name) for f in fields(config)}
@@ -141,6 +154,8 @@ def blank_policy(label: str, schema: Mapping[str, int]) -> Policy:
     name, settings = parse_label(label)
     if name == "random":
         return MixPolicy()
+    if name == "composed" and settings.pop("pacer", "on") not in {"on", "off"}:
+        raise BadStudyError("--policies", label, "pacer is either on or off")
     if name in ("composed", "direct"):
         config = PolicyConfig("composed" if name == "composed" else "direct", dict(schema))
         return make_policy(configured(config, settings, label))

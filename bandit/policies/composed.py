@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from bandit.errors import BadSnapshotError, NoEligibleArmError
+from bandit.pacing import affordable_floor
 from bandit.policies.archive import read_archive, write_archive
 from bandit.policies.config import PolicyConfig
 from bandit.policies.doubt import Doubt
@@ -92,10 +93,12 @@ class ComposedPolicy:
         x = self._layout.flatten(context)
         heads = self._heads(x, scenario)
         estimates = tuple(self._estimate(arm, heads, scenario) for arm in arms)
+        gap = self._typical_gap(scenario.name)
+        charges = [scenario.charge(e.cost_usd) for e in estimates]
         pmf = inverse_gap_weighting(
-            [e.utility for e in estimates],
+            [e.utility - charge for e, charge in zip(estimates, charges, strict=True)],
             gamma=self._gamma(scenario),
-            floor=self.config.floor,
+            floor=affordable_floor(self.config.floor, charges, gap),
         )
         return Prediction(tuple(arm.arm_id for arm in arms), pmf, self.version, estimates)
 
@@ -103,10 +106,11 @@ class ComposedPolicy:
         # One block more than there are arms: what an arm that was never seen will get.
         n = len(self._blocks.arms) + 1
         small = x.take(self._small)
+        costly = scenario.w_cost > 0.0 or scenario.cost_price > 0.0
         return _Heads(
             _PRIOR_QUALITY + self._common.predict(x),
             self._difference.predict_blocks(x, n),
-            self._cost.model.predict_blocks(small, n) if scenario.w_cost > 0.0 else None,
+            self._cost.model.predict_blocks(small, n) if costly else None,
             self._latency.model.predict_blocks(small, n) if scenario.w_latency > 0.0 else None,
         )
 
@@ -139,7 +143,9 @@ class ComposedPolicy:
         return self._cost.expected(log_ratio, arm.arm_id, _PRIOR_TOKENS * (price or 1e-6))
 
     def _gamma(self, scenario: Scenario) -> float:
-        if scenario.w_quality > 0.0 and self._common.n_learned < self.config.warm_up:
+        # Even draws are for those who can pay: one arm may cost sixty budgets.
+        early = scenario.w_quality > 0.0 and self._common.n_learned < self.config.warm_up
+        if early and scenario.cost_price == 0.0:
             return 0.0
         return self.config.gamma / self._typical_gap(scenario.name)
 
