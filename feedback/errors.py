@@ -29,14 +29,22 @@ class BadFeedbackError(FeedbackError):
 
 
 class UnknownDecisionError(FeedbackError):
-    """The id names no decision that the caller may speak about."""
+    """The ids name no decisions that the caller may speak about.
 
-    def __init__(self, decision_id: str) -> None:
+    Attributes
+    ----------
+    decision_id, decision_ids
+        The first of them, and all of one submission.
+    """
+
+    def __init__(self, decision_id: str, *more: str) -> None:
+        others = f" and {len(more)} more" if more else ""
         super().__init__(
-            f"no decision {decision_id[:80]!r}; use the x-pointsman-decision-id header "
+            f"no decision {decision_id[:80]!r}{others}; use the x-pointsman-decision-id header "
             "or the id of the response"
         )
         self.decision_id = decision_id
+        self.decision_ids = frozenset((decision_id, *more))
 
 
 class IdempotencyConflictError(FeedbackError):

@@ -137,7 +137,9 @@ class DecisionLog(Protocol):
 
         Raises
         ------
-        UnknownDecisionError, IdempotencyConflictError, BadFeedbackError, LogUnavailableError
+        UnknownDecisionError
+            Naming every unknown decision at once, so that the rest can be sent again.
+        IdempotencyConflictError, BadFeedbackError, LogUnavailableError
         """
 
     async def get(self, decision_id: str, *, key_id: str | None = None) -> DecisionRecord:

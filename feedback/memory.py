@@ -138,8 +138,8 @@ class MemoryDecisionLog:
                 if body != idempotency[1]:
                     raise IdempotencyConflictError(idempotency[0])
                 return list(receipts)
-            entries = [self._entry(row.decision_id, key_id) for row in feedback]
-            receipts = [self._add(row, entry) for row, entry in zip(feedback, entries, strict=True)]
+            entries = self._known([row.decision_id for row in feedback], key_id)
+            receipts = [self._add(row, entries[row.decision_id]) for row in feedback]
             if known is not None and idempotency is not None:
                 self._receipts[known] = (idempotency[1], receipts)
             return list(receipts)
@@ -250,10 +250,18 @@ class MemoryDecisionLog:
         """See `DecisionLog`."""
 
     def _entry(self, decision_id: str, key_id: str | None) -> _Entry:
-        entry = self._entries.get(decision_id)
-        if entry is None or (key_id is not None and entry.logged.key_id != key_id):
-            raise UnknownDecisionError(decision_id)
-        return entry
+        return self._known([decision_id], key_id)[decision_id]
+
+    def _known(self, ids: Sequence[str], key_id: str | None) -> dict[str, _Entry]:
+        found = {
+            id_: entry
+            for id_ in ids
+            if (entry := self._entries.get(id_)) and key_id in (None, entry.logged.key_id)
+        }
+        unknown = [id_ for id_ in dict.fromkeys(ids) if id_ not in found]
+        if unknown:
+            raise UnknownDecisionError(*unknown)
+        return found
 
     def _happened(self, kind: EventKind, decision_id: str) -> int:
         self._position += 1

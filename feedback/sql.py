@@ -89,7 +89,7 @@ class SqlDecisionLog:
 
         async def work(line: Line) -> bool:
             id_ = outcome.decision_id
-            allowed(await facts_of(line, [id_]), id_, key_id)
+            allowed(await facts_of(line, [id_]), [id_], key_id)
             if await insert_outcomes(line, self._outcome_rows([outcome])):
                 return True
             old = await outcomes_of(line, [id_])
@@ -131,7 +131,7 @@ class SqlDecisionLog:
         """See `DecisionLog`."""
 
         async def work(line: Line) -> DecisionRecord:
-            allowed(await facts_of(line, [decision_id]), decision_id, key_id)
+            allowed(await facts_of(line, [decision_id]), [decision_id], key_id)
             ids = storable([decision_id])
             (decision,) = await line.run(sql_text.DECISIONS, ids)
             outcome = (await outcomes_of(line, [decision_id])).get(decision_id)

@@ -85,8 +85,7 @@ class FeedbackWork:
             if body != submission.body:
                 raise IdempotencyConflictError(submission.key)
             return receipts
-        for row in submission.rows:
-            allowed(self._facts, row.decision_id, submission.key_id)
+        allowed(self._facts, (row.decision_id for row in submission.rows), submission.key_id)
         now = self.clock()
         receipts = [
             self._judge(row, submission, position=position, now=now)

@@ -50,16 +50,22 @@ async def facts_of(line: Line, ids: Iterable[str]) -> Mapping[str, DecisionFacts
     }
 
 
-def allowed(facts: Mapping[str, DecisionFacts], decision_id: str, key_id: str | None) -> None:
-    """Refuse a decision that is not there, or is not ``key_id``'s; None is everybody.
+def allowed(facts: Mapping[str, DecisionFacts], ids: Iterable[str], key_id: str | None) -> None:
+    """Refuse decisions that are not there, or are not ``key_id``'s; None is everybody.
 
     Raises
     ------
     UnknownDecisionError
+        Naming all of them.
     """
-    found = facts.get(decision_id)
-    if found is None or (key_id is not None and found.key_id != key_id):
-        raise UnknownDecisionError(decision_id)
+
+    def known(decision_id: str) -> bool:
+        found = facts.get(decision_id)
+        return found is not None and (key_id is None or found.key_id == key_id)
+
+    unknown = [id_ for id_ in dict.fromkeys(ids) if not known(id_)]
+    if unknown:
+        raise UnknownDecisionError(*unknown)
 
 
 async def newest_rows(line: Line, rows: Sequence[Feedback]) -> dict[tuple[str, str, str], Feedback]:

@@ -134,8 +134,9 @@ async def _add_known(
 ) -> Mapping[int, FeedbackReceipt]:
     """Store the rows whose decisions exist, in one transaction; their receipts by ``id(row)``.
 
-    The log takes all or nothing, so rows about unknown decisions are taken out until it does. A
-    repeated request gets the first one's receipts, which name the rows that were stored then.
+    The log takes all or nothing and names all unknown decisions at once; what is left without them
+    is sent again. A repeated request gets the first one's receipts, which name the rows that were
+    stored then.
     """
     left = list(rows)
     while left:
@@ -144,7 +145,7 @@ async def _add_known(
                 left, key_id=who.speaks_for, idempotency=idempotency
             )
         except UnknownDecisionError as error:
-            left = [row for row in left if row.decision_id != error.decision_id]
+            left = [row for row in left if row.decision_id not in error.decision_ids]
             continue
         stored = {receipt.decision_id for receipt in receipts}
         kept = [row for row in left if row.decision_id in stored]

@@ -150,6 +150,17 @@ async def test_bad_feedback_stores_nothing_of_its_batch(log):
     assert (await log.get("d")).feedback == ()
 
 
+async def test_all_unknown_decisions_of_one_call_are_named_at_once(log):
+    await log.add_decisions([logged("d", key_id="me"), logged("e", key_id="you")])
+    strays = [f"stray-{n}" for n in range(1000)]
+    rows = [vote(decision_id) for decision_id in ("d", *strays, "e", "stray-0")]
+    with pytest.raises(UnknownDecisionError, match="'stray-0' and 1000 more") as refused:
+        await log.add_feedback(rows, key_id="me")
+    assert refused.value.decision_id == "stray-0"
+    assert refused.value.decision_ids == {*strays, "e"}
+    assert (await log.get("d")).feedback == ()
+
+
 async def test_a_vote_applies_and_gets_a_position(log):
     await log.add_decisions([logged("d")])
     (receipt,) = await log.add_feedback([vote("d", comment="good\x00")])

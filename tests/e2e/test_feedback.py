@@ -138,6 +138,15 @@ def test_a_batch_has_a_result_for_every_item(client, decision_id):
     assert len(client.get(f"/v1/decisions/{decision_id}").json()["feedback"]) == 2
 
 
+def test_unknown_decisions_keep_nothing_else_of_a_large_batch_out(client, decision_id):
+    ids = [f"dec_{n:032x}" for n in range(999)]
+    items = [{"decision_id": i, "metric": "thumbs", "value": "up"} for i in (*ids, decision_id)]
+    told = client.post("/v1/feedback/batch", json={"feedback": items}).json()
+    assert told["recorded"] == 1
+    named = [result["error"]["message"] for result in told["results"][:-1]]
+    assert all(i in message for i, message in zip(ids, named, strict=True))
+
+
 def test_a_repeated_batch_gets_the_same_receipts(client, decision_id):
     items = [
         {"decision_id": "dec_" + "1" * 32, "metric": "thumbs", "value": "up"},
