@@ -87,6 +87,14 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Learned:
+    """How far learning has come: the position of the newest snapshot, and whether anyone leads."""
+
+    position: int
+    led: bool
+
+
+@dataclass(frozen=True, slots=True)
 class DecisionRecord:
     """All that the log holds of one decision, for explaining it."""
 
@@ -161,6 +169,9 @@ class DecisionLog(Protocol):
 
     async def last_position(self) -> int:
         """Position of the newest event; 0 when there is none."""
+
+    async def learned(self) -> Learned:
+        """How far the learner has come, wherever it runs; cheap."""
 
     async def lead(self) -> int | None:
         """Try to become the one learner: a new epoch, larger than any before.

@@ -17,6 +17,7 @@ from feedback.log import (
     DecisionRecord,
     EventKind,
     FeedbackReceipt,
+    Learned,
     LogEvent,
     LoggedDecision,
     Snapshot,
@@ -199,6 +200,11 @@ class MemoryDecisionLog:
         """See `DecisionLog`."""
         with self._lock:
             return self._happenings[-1].position if self._happenings else 0
+
+    async def learned(self) -> Learned:
+        """See `DecisionLog`."""
+        with self._lock:
+            return Learned(self._snapshots[-1].position if self._snapshots else 0, self._led)
 
     async def lead(self) -> int | None:
         """See `DecisionLog`."""

@@ -8,7 +8,14 @@ from feedback.engine import Database, LogConfig
 from feedback.errors import OutcomeConflictError
 from feedback.grouping import Grouped
 from feedback.lines import Line
-from feedback.log import DecisionRecord, FeedbackReceipt, LogEvent, LoggedDecision, Snapshot
+from feedback.log import (
+    DecisionRecord,
+    FeedbackReceipt,
+    Learned,
+    LogEvent,
+    LoggedDecision,
+    Snapshot,
+)
 from feedback.outcome import Feedback, Outcome
 from feedback.reward import check, check_outcome
 from feedback.rows import (
@@ -194,6 +201,10 @@ class SqlDecisionLog:
             return int(newest["position"])
 
         return await self._database.swiftly(work)
+
+    async def learned(self) -> Learned:
+        """See `DecisionLog`."""
+        return await self._snapshots.learned()
 
     async def lead(self) -> int | None:
         """See `DecisionLog`."""

@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from feedback.engine import Database, Held
 from feedback.errors import FencedError, LogUnavailableError
 from feedback.lines import Line
-from feedback.log import Snapshot
+from feedback.log import Learned, Snapshot
 from feedback.rows import snapshot_from
-from feedback.sql_text import LATEST_VERSION
+from feedback.sql_text import LATEST_VERSION, LEARNED
 from feedback.tables import LEADER_LOCK, learner_state, snapshots
 
 _SPARSE = 64
@@ -37,6 +37,15 @@ class SqlSnapshots:
         self._keep = keep
         self._held: Held | None = None
         self._epoch = 0
+
+    async def learned(self) -> Learned:
+        """See `DecisionLog`."""
+
+        async def work(line: Line) -> Learned:
+            (state,) = await line.run(LEARNED, {"lock": LEADER_LOCK})
+            return Learned(int(state["position"]), bool(state["led"]))
+
+        return await self._database.swiftly(work)
 
     async def lead(self) -> int | None:
         """See `DecisionLog`."""

@@ -104,3 +104,12 @@ UNJUDGED = """
     ORDER BY d.decided_at LIMIT %(limit)s::int"""
 
 LATEST_VERSION = "SELECT version FROM learner_state"
+
+# An advisory lock on a bigint shows its halves as classid and objid, with objsubid 1.
+LEARNED = """
+    SELECT position, EXISTS (
+        SELECT FROM pg_locks
+        WHERE locktype = 'advisory' AND granted AND objsubid = 1
+            AND (classid::bigint << 32) | objid::bigint = %(lock)s::bigint
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    ) AS led FROM learner_state"""

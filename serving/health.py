@@ -3,12 +3,16 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from feedback.errors import FeedbackError
+from feedback.log import LogEvent
 from serving.bootstrap import Services
 
 _PROBE_S = 1.0
+_PATIENCE_S = 30.0
+"""Events may wait so long while nobody learns, as when the learner is started anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +62,11 @@ async def ready(services: Services) -> Health:
 
 async def learning(services: Services) -> Health:
     """Whether feedback turns into a better policy, and how far behind that is."""
-    position, database = await _database(services)
     learner = services.learner
-    state: dict[str, Any] = {"database": database, "log_position": position}
     if learner is None:
-        return Health(database == "ok", {**state, "learner": "elsewhere"})
+        return await _learning_elsewhere(services)
+    position, database = await _database(services)
+    state: dict[str, Any] = {"database": database, "log_position": position}
     status = learner.status
     # One that stands by has read nothing, which is no lag: the leader is elsewhere.
     lag = None
@@ -76,6 +80,39 @@ async def learning(services: Services) -> Health:
         "error": status.error,
     }
     return Health(status.alive and database == "ok", state)
+
+
+async def _learning_elsewhere(services: Services) -> Health:
+    """Whether another process learns; if none does, events must not wait for long."""
+    log = services.log
+    try:
+        async with asyncio.timeout(_PROBE_S):
+            last, learned = await log.last_position(), await log.learned()
+            alone = not learned.led and last > learned.position
+            oldest = await log.read(learned.position, 1) if alone else ()
+    except (FeedbackError, TimeoutError):
+        unavailable = {"database": "unavailable", "log_position": None, "learner": "unknown"}
+        return Health(ok=False, states=unavailable)
+    waiting_s = None
+    if alone:
+        # An event that cannot be read has waited for ever.
+        ages = [(services.now() - _at(event)).total_seconds() for event in oldest]
+        waiting_s = max(0.0, *ages) if ages else None
+    state = {
+        "database": "ok",
+        "log_position": last,
+        "learner": "elsewhere" if learned.led else "nowhere",
+        "position": learned.position,
+        "waiting_s": waiting_s,
+    }
+    return Health(not alone or (waiting_s is not None and waiting_s <= _PATIENCE_S), state)
+
+
+def _at(event: LogEvent) -> datetime:
+    """When the event happened, or else its decision."""
+    rows = [row.at for position, row in event.feedback if position == event.position]
+    known = rows or [event.outcome.at if event.outcome and event.kind == "outcome" else None]
+    return known[0] or event.logged.decision.decided_at
 
 
 async def _database(services: Services) -> tuple[int | None, str]:

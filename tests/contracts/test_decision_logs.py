@@ -15,7 +15,7 @@ from feedback.errors import (
     OutcomeConflictError,
     UnknownDecisionError,
 )
-from feedback.log import Snapshot
+from feedback.log import Learned, Snapshot
 from feedback.memory import MemoryDecisionLog
 from feedback.sql import SqlDecisionLog
 from tests.makers import NOW, Clock, context, logged, outcome, vote
@@ -148,6 +148,15 @@ async def test_bad_feedback_stores_nothing_of_its_batch(log):
     with pytest.raises(UnknownDecisionError):
         await log.add_feedback([vote("d"), vote("stray")])
     assert (await log.get("d")).feedback == ()
+
+
+async def test_how_far_learning_came_and_whether_anyone_leads_is_told(log):
+    assert await log.learned() == Learned(0, led=False)
+    epoch = await log.lead()
+    await log.publish(Snapshot("v1", 7, {}, b""), epoch=epoch)
+    assert await log.learned() == Learned(7, led=True)
+    await log.resign(epoch)
+    assert await log.learned() == Learned(7, led=False)
 
 
 async def test_all_unknown_decisions_of_one_call_are_named_at_once(log):
