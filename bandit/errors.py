@@ -12,6 +12,7 @@
     │   ├── WeightAboveMaximumError an importance weight above what the floor allows
     │   ├── BadInteractionError     not a lesson: a number is not finite or out of range
     │   └── BadSnapshotError        bytes that are not a saved policy of this kind
+    │       └── OutdatedSnapshotError  saved under other settings; nothing is damaged
     ├── FeatureError                (features/errors.py)
     ├── FeedbackError               (feedback/errors.py)
     ├── ServingError                (serving/errors.py)
@@ -54,3 +55,7 @@ class BadSnapshotError(BanditError):
     def __init__(self, why: str) -> None:
         super().__init__(f"not a usable snapshot: {why}")
         self.why = why
+
+
+class OutdatedSnapshotError(BadSnapshotError):
+    """A policy saved under other settings than those in force; the log can teach a new one."""

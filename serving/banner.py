@@ -18,17 +18,33 @@ def _lines(services: Services, url: str) -> list[str]:
     states = health.arms(services)
     where = "your DSN" if settings.database.dsn else f"embedded in {settings.database.data_dir}"
     keys = "none needed on this machine" if services.keys.open else "needed"
-    body = '{"messages": [{"role": "user", "content": "Hello"}]}'
     lines = [f"[bold]Pointsman {version()}[/] is ready on [bold]{url}[/]"]
     lines += [_arm(services, name, states[name]) for name in services.arms]
     lines += [
         f"  database  Postgres, {escape(where)}",
         f"  policy    {services.holder.current.version}, scenario {settings.scenario}",
         f"  API keys  {keys}",
-        f"  try       curl {url}/v1/chat/completions -H 'content-type: application/json' \\",
-        f"              -d '{body}'",
+        *example(url, key_needed=not services.keys.open),
     ]
     return lines
+
+
+def example(url: str, *, key_needed: bool) -> list[str]:
+    """A first request, as a command to copy.
+
+    Parameters
+    ----------
+    url
+        Where the server listens; "everywhere" becomes this machine, as not every client takes it.
+    """
+    near = url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+    body = '{"messages": [{"role": "user", "content": "Hello"}]}'
+    key = ["              -H 'authorization: Bearer YOUR_KEY' \\"] if key_needed else []
+    return [
+        f"  try       curl {near}/v1/chat/completions -H 'content-type: application/json' \\",
+        *key,
+        f"              -d '{body}'",
+    ]
 
 
 def _arm(services: Services, name: str, state: dict[str, object]) -> str:

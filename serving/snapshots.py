@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from bandit.errors import BadSnapshotError, PointsmanError
+from bandit.errors import BadSnapshotError, OutdatedSnapshotError, PointsmanError
 from bandit.packing import (
     arm_from_dict,
     arm_to_dict,
@@ -89,20 +89,27 @@ def load_snapshot(snapshot: Snapshot, make_policy: PolicyMaker, *, floor: float 
     Raises
     ------
     BadSnapshotError
-        If a byte is not as it was, if it is another kind of policy, or if a canary is predicted
-        differently (by more than 1e-6), not as a pmf, or below the exploration ``floor``. Where the
-        policy's settings have changed since, expected qualities are compared instead of pmfs.
+        If a byte is not as it was, or if a canary is predicted differently (by more than 1e-6),
+        not as a pmf, or below the exploration ``floor``. Where the policy's settings have changed
+        since, expected qualities are compared instead of pmfs.
+    OutdatedSnapshotError
+        If it is another kind of policy, or if it does not pass and the settings have changed.
     """
     manifest, policy = snapshot.manifest, make_policy()
     if manifest.get("policy") != policy.name:
-        raise BadSnapshotError(f"saved by {manifest.get('policy')!r}, not by {policy.name!r}")
+        raise OutdatedSnapshotError(f"saved by {manifest.get('policy')!r}, not by {policy.name!r}")
     if hashlib.sha256(snapshot.blob).hexdigest() != manifest.get("sha256"):
         raise BadSnapshotError("its SHA-256 is not that of its manifest")
-    policy.restore(snapshot.blob)
-    policy.version = snapshot.version
     same_config = manifest.get("config") == _config_digest(policy)
-    for canary in manifest.get("canaries", ()):
-        _check_canary(policy, canary, floor=floor, same_config=same_config)
+    try:
+        policy.restore(snapshot.blob)
+        policy.version = snapshot.version
+        for canary in manifest.get("canaries", ()):
+            _check_canary(policy, canary, floor=floor, same_config=same_config)
+    except BadSnapshotError as error:
+        if same_config:
+            raise
+        raise OutdatedSnapshotError(error.why) from error
     return policy
 
 
@@ -194,6 +201,14 @@ class PolicyHolder:
         try:
             self._check_schema(snapshot)
             self.current = load_snapshot(snapshot, self._make_policy, floor=self._floor)
+        except OutdatedSnapshotError as error:
+            self.refused = f"{snapshot.version}: {error}"
+            _LOG.warning(
+                "snapshot %s is of other settings and is learned again from the log: %s",
+                snapshot.version,
+                error,
+            )
+            return False
         except PointsmanError as error:
             self.refused = f"{snapshot.version}: {error}"
             _LOG.error("snapshot %s is refused: %s", snapshot.version, error)
@@ -204,7 +219,7 @@ class PolicyHolder:
     def _check_schema(self, snapshot: Snapshot) -> None:
         found = snapshot.manifest.get("schema_version")
         if self._schema_version is not None and found != self._schema_version:
-            raise BadSnapshotError(
+            raise OutdatedSnapshotError(
                 f"learned from features {found!r}; these are {self._schema_version!r}"
             )
 

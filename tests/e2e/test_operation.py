@@ -94,6 +94,10 @@ def test_another_keys_decision_looks_like_one_that_does_not_exist(locked):
     assert ask(locked, first, "POST", "/v1/feedback", body).status_code == 201
 
 
+def test_the_first_request_that_a_locked_server_suggests_has_a_key(locked):
+    assert "authorization: Bearer YOUR_KEY" in locked.log
+
+
 def test_a_revoked_key_is_refused_at_once(locked):
     key = locked.key("inference")
     assert ask(locked, key, "GET", "/v1/models", None).status_code == 200

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bandit.errors import BadSnapshotError
+from bandit.errors import BadSnapshotError, OutdatedSnapshotError
 from bandit.primitives import Interaction, Reward
 from feedback.memory import MemoryDecisionLog
 from serving.snapshots import Canary, PolicyHolder, canaries_of, load_snapshot, make_snapshot
@@ -121,6 +121,32 @@ async def test_a_holder_keeps_what_it_has_when_a_snapshot_is_bad():
     assert not await holder.refresh()
     assert holder.current.version == "mean-1"
     assert "mean-2" in holder.refused
+
+
+@pytest.mark.parametrize(
+    ("facts", "blob", "level"),
+    [({"schema_version": "old"}, None, "WARNING"), ({"schema_version": "new"}, b"{}", "ERROR")],
+)
+async def test_settings_that_change_are_a_warning_and_damage_is_an_error(
+    caplog, facts, blob, level
+):
+    made = saved("mean-1", 1.0, **facts)
+    log = await published(replace(made, blob=blob or made.blob))
+    await PolicyHolder(log, MeanPolicy, schema_version="new").refresh()
+    (record,) = caplog.records
+    assert record.levelname == level
+    assert ("learned again from the log" in record.getMessage()) == (level == "WARNING")
+
+
+def test_a_policy_whose_settings_changed_is_outdated_and_not_damaged():
+    class Shifted(MeanPolicy):
+        config = "other"
+
+        def mean(self, arm_id):
+            return super().mean(arm_id) + (1e-5 if arm_id == "edge" else 0.0)
+
+    with pytest.raises(OutdatedSnapshotError, match="differently"):
+        load_snapshot(saved(), Shifted)
 
 
 async def test_a_holder_refuses_what_was_learned_from_other_features():
