@@ -70,11 +70,22 @@ def normalise(metric: str, value: float) -> float:
     >>> normalise("rating", 4)
     0.75
     """
-    if metric not in _RANGES:
-        raise BadFeedbackError("metric", metric, f"one of {', '.join((*_RANGES, COMMENT))}")
+    check_metric(metric)
     low, high = _RANGES[metric]
     _number("value", value, low, high, only_ends=metric in _BINARY)
     return (value - low) / (high - low)
+
+
+def check_metric(metric: str) -> None:
+    """Refuse a metric without numbers, whatever its value.
+
+    Raises
+    ------
+    BadFeedbackError
+        Naming those that exist.
+    """
+    if metric not in _RANGES:
+        raise BadFeedbackError("metric", metric, f"one of {', '.join((*_RANGES, COMMENT))}")
 
 
 def check(feedback: Feedback) -> None:
@@ -92,8 +103,8 @@ def check(feedback: Feedback) -> None:
             raise BadFeedbackError("value", feedback.value, "none: a comment has no number")
     elif feedback.value is not None:
         normalise(feedback.metric, feedback.value)
-    elif feedback.metric not in _RANGES:
-        raise BadFeedbackError("metric", feedback.metric, f"one of {', '.join(_RANGES)}")
+    else:
+        check_metric(feedback.metric)
 
 
 def check_outcome(outcome: Outcome) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from feedback.errors import BadFeedbackError, UnknownDecisionError
 from feedback.outcome import CostSource, Feedback, Outcome
-from feedback.reward import COMMENT, normalise
+from feedback.reward import COMMENT, check_metric, normalise
 from serving.pricing import Price
 
 MAX_COMMENT_BYTES = 4096
@@ -198,6 +198,7 @@ def _judgement(metric: Any, fields: Mapping[str, Any]) -> tuple[float | None, st
         return None, _comment_alone(fields, comment)
     if not isinstance(metric, str):
         raise BadFeedbackError("metric", metric, "the name of a metric")
+    check_metric(metric)
     value = _value(metric, _required(fields, "value"))
     normalise(metric, 1.0 if value is None else value)
     return value, comment
