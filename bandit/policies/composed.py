@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 from bandit.errors import BadSnapshotError, NoEligibleArmError
 from bandit.pacing import affordable_floor
+from bandit.policies.acquaintance import Acquaintance
 from bandit.policies.archive import read_archive, write_archive
 from bandit.policies.config import PolicyConfig
 from bandit.policies.doubt import Doubt
@@ -65,7 +66,12 @@ class ComposedPolicy:
         self._blocks = Blocks()
         self._spread: dict[str, list[float]] = {}
         self._doubt = Doubt()
+        self._acquaintance = Acquaintance(self._n_kinds)
         self._build({})
+
+    @property
+    def _n_kinds(self) -> int:
+        return max(1, self.config.schema.get("cluster", 1))
 
     def _build(self, saved: Mapping[str, bytes]) -> None:
         n_small = len(self._small)
@@ -97,7 +103,7 @@ class ComposedPolicy:
         charges = [scenario.charge(e.cost_usd) for e in estimates]
         pmf = inverse_gap_weighting(
             [e.utility - charge for e, charge in zip(estimates, charges, strict=True)],
-            gamma=self._gamma(scenario),
+            gamma=self._gamma(context, scenario),
             floor=affordable_floor(self.config.floor, charges, gap),
         )
         return Prediction(tuple(arm.arm_id for arm in arms), pmf, self.version, estimates)
@@ -142,10 +148,10 @@ class ComposedPolicy:
             return None
         return self._cost.expected(log_ratio, arm.arm_id, _PRIOR_TOKENS * (price or 1e-6))
 
-    def _gamma(self, scenario: Scenario) -> float:
+    def _gamma(self, context: Context, scenario: Scenario) -> float:
         # Even draws are for those who can pay: one arm may cost sixty budgets.
-        early = scenario.w_quality > 0.0 and self._common.n_learned < self.config.warm_up
-        if early and scenario.cost_price == 0.0:
+        may_draw_evenly = scenario.w_quality > 0.0 and scenario.cost_price == 0.0
+        if may_draw_evenly and self._acquaintance.is_new(context, self.config.warm_up):
             return 0.0
         return self.config.gamma / self._typical_gap(scenario.name)
 
@@ -173,8 +179,10 @@ class ComposedPolicy:
             self._difference.learn(x, target - common, block)
             self._common.learn(x, target - difference)
             self._note_gap(decision.scenario.name, decision.prediction)
+            self._acquaintance.note(decision.context, judged=True)
         if reward.cost_usd is not None or reward.latency_s is not None:
             self._learn_magnitudes(interaction, x.take(self._small), block)
+            self._acquaintance.note(decision.context, judged=False)
         self.n_interactions += 1
 
     def _learn_magnitudes(self, interaction: Interaction, small: FloatVector, block: int) -> None:
@@ -220,6 +228,7 @@ class ComposedPolicy:
             "arms": self._blocks.arms,
             "spread": self._spread,
             "doubt": self._doubt.state(),
+            "acquaintance": self._acquaintance.state(),
             "cost_smear": self._cost.smear,
             "latency_smear": self._latency.smear,
         }
@@ -241,6 +250,7 @@ class ComposedPolicy:
         self._build(blobs)
         self._blocks = Blocks(header["arms"])
         self._doubt = Doubt(header.get("doubt"))
+        self._acquaintance = Acquaintance(self._n_kinds, header.get("acquaintance"))
         self._spread = {k: list(v) for k, v in header["spread"].items()}
         self._cost.smear = {k: list(v) for k, v in header["cost_smear"].items()}
         self._latency.smear = {k: list(v) for k, v in header["latency_smear"].items()}

@@ -33,15 +33,15 @@ class PolicyConfig:
     floor
         Smallest probability of an eligible arm, in (0, 0.5].
     warm_up
-        Votes, at least 0, before which ``composed`` draws evenly. Differences of arms are learned
-        from the arm seen least, and nothing that comes later mends a lopsided start as cheaply.
+        Votes of a kind of query (a cluster), at least 0, before which ``composed`` draws evenly for
+        queries of that kind; see `bandit.policies.acquaintance`.
     """
 
     name: Literal["composed", "direct"] = "composed"
     schema: Mapping[str, int] = field(default_factory=dict)
     gamma: float = 20.0
     floor: float = 0.02
-    warm_up: int = 250
+    warm_up: int = 10
 
     def __post_init__(self) -> None:
         if self.name not in ("composed", "direct"):

@@ -78,11 +78,6 @@ class Regressor:
             self._weights: FloatVector = self._workspace.weights()[:, 0, 0]
         return self._workspace
 
-    @property
-    def n_learned(self) -> int:
-        """Labels that were learned, over all blocks."""
-        return int(self._n_learned.sum())
-
     def _block(self, block: int) -> slice:
         return slice(block * self.n_features, (block + 1) * self.n_features)
 
