@@ -30,15 +30,18 @@ class Principal:
         The 12 public characters of the key; empty on an open server.
     scopes
         What the key may do; ``admin`` includes the others.
+    on_behalf_of
+        The key whose decisions this one judges; None is its own.
     """
 
     key_id: str
     scopes: frozenset[str]
+    on_behalf_of: str | None = None
 
     @property
     def speaks_for(self) -> str | None:
         """The key whose decisions are visible; None is "all of them" (``admin``)."""
-        return None if "admin" in self.scopes else self.key_id
+        return None if "admin" in self.scopes else self.on_behalf_of or self.key_id
 
     def require(self, scope: str) -> None:
         """Nothing, if the scope is there.
@@ -67,6 +70,9 @@ class KeyRecord:
     digest
         HMAC-SHA256 of the whole key under ``salt``, both in hexadecimal. The secret has 240 random
         bits, so a slow password hash would add nothing but delay.
+    on_behalf_of
+        Public part of the key whose decisions this one judges; None is its own. Revoking that key
+        does not revoke this one.
     """
 
     key_id: str
@@ -76,6 +82,7 @@ class KeyRecord:
     digest: str
     created_at: str
     revoked_at: str | None = None
+    on_behalf_of: str | None = None
 
 
 def _digest(token: str, salt: str) -> str:
@@ -121,7 +128,7 @@ class KeyRing:
         given = _digest(token or "", record.salt if record else "00")
         if not hmac.compare_digest(expected, given) or record is None or record.revoked_at:
             raise UnauthorizedError
-        return Principal(record.key_id, frozenset(record.scopes))
+        return Principal(record.key_id, frozenset(record.scopes), record.on_behalf_of)
 
     @property
     def open(self) -> bool:
@@ -135,14 +142,24 @@ class KeyRing:
         return sorted(self._records.values(), key=lambda record: record.created_at)
 
     def create(
-        self, scopes: Sequence[str], *, name: str, now: Callable[[], datetime]
+        self,
+        scopes: Sequence[str],
+        *,
+        name: str,
+        now: Callable[[], datetime],
+        on_behalf_of: str | None = None,
     ) -> tuple[str, KeyRecord]:
         """A new key in clear, for the only time, and its record.
+
+        Parameters
+        ----------
+        on_behalf_of
+            Public part of the key whose decisions the new one judges; only for ``feedback`` alone.
 
         Raises
         ------
         SettingsError
-            If a scope is unknown or none is given.
+            If a scope is unknown or none is given, or there are no decisions to judge that way.
         """
         unknown = [scope for scope in scopes if scope not in SCOPES]
         if unknown or not scopes:
@@ -151,9 +168,11 @@ class KeyRing:
         key_id, salt = _letters(12), secrets.token_hex(16)
         token = f"{PREFIX}{key_id}-{_letters(48)}"
         made = tuple(scope for scope in SCOPES if scope in scopes)
-        created_at = now().isoformat()
-        record = KeyRecord(key_id, name, made, salt, _digest(token, salt), created_at)
+        created_at, digest = now().isoformat(), _digest(token, salt)
+        record = KeyRecord(key_id, name, made, salt, digest, created_at, on_behalf_of=on_behalf_of)
         self._refresh()
+        if on_behalf_of is not None:
+            self._check_behalf(on_behalf_of, made)
         self._write({**self._records, key_id: record})
         return token, record
 
@@ -173,6 +192,20 @@ class KeyRing:
             record = replace(record, revoked_at=now().isoformat())
             self._write({**self._records, key_id: record})
         return record
+
+    def _check_behalf(self, key_id: str, scopes: Sequence[str]) -> None:
+        if tuple(scopes) != ("feedback",):
+            # A key that asks could not judge its own decisions any more.
+            raise SettingsError(
+                "--for", "only a key with the scope feedback alone judges for another"
+            )
+        asks = self._records.get(key_id)
+        if asks is None or asks.revoked_at or not {"inference", "admin"} & set(asks.scopes):
+            raise SettingsError(
+                "--for",
+                f"no valid key {key_id[:40]!r} with the scope inference",
+                "see 'pointsman keys list'",
+            )
 
     def _refresh(self) -> None:
         stamp = _stamp(self._path)

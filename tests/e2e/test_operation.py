@@ -94,6 +94,26 @@ def test_another_keys_decision_looks_like_one_that_does_not_exist(locked):
     assert ask(locked, first, "POST", "/v1/feedback", body).status_code == 201
 
 
+def test_a_feedback_key_judges_for_the_key_that_it_was_made_for(locked):
+    first, second = locked.key("inference"), locked.key("inference")
+    asked = locked.cli(
+        "keys", "create", "--scope", "feedback", "--for", first.split("-")[2], "--json"
+    )
+    judge = json.loads(asked.stdout)["key"]
+    replies = []
+    for key in (first, second):
+        made = ask(locked, key, "POST", "/v1/route", HELLO).json()["decision_id"]
+        body = {**JUDGEMENT, "decision_id": made}
+        replies.append(ask(locked, judge, "POST", "/v1/feedback", body).status_code)
+    assert replies == [201, 404]
+
+
+def test_a_key_that_can_judge_nothing_says_so(locked):
+    alone = locked.cli("keys", "create", "--scope", "feedback")
+    assert alone.returncode == 0
+    assert "can judge nothing" in alone.stderr
+
+
 def test_the_first_request_that_a_locked_server_suggests_has_a_key(locked):
     assert "authorization: Bearer YOUR_KEY" in locked.log
 

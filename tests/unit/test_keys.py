@@ -1,5 +1,6 @@
 """API keys: made, recognised, revoked, never stored."""
 
+import json
 import stat
 from datetime import UTC, datetime
 
@@ -102,6 +103,43 @@ def test_admin_includes_the_other_scopes_and_sees_every_decision(tmp_path):
 
 def test_other_keys_speak_for_themselves(tmp_path):
     token, record = ring(tmp_path).create(["feedback"], name="", now=now)
+    assert ring(tmp_path).authenticate(token).speaks_for == record.key_id
+
+
+def test_a_feedback_key_may_speak_for_the_key_that_asks(tmp_path):
+    keys = ring(tmp_path)
+    _, app = keys.create(["inference"], name="app", now=now)
+    token, judge = keys.create(["feedback"], name="judge", now=now, on_behalf_of=app.key_id)
+    who = ring(tmp_path).authenticate(token)
+    assert (who.key_id, who.speaks_for) == (judge.key_id, app.key_id)
+    with pytest.raises(ForbiddenError):
+        who.require("inference")
+
+
+@pytest.mark.parametrize("scopes", [["inference", "feedback"], ["inference"], ["admin"]])
+def test_only_a_key_for_feedback_alone_speaks_for_another(tmp_path, scopes):
+    keys = ring(tmp_path)
+    _, app = keys.create(["inference"], name="", now=now)
+    with pytest.raises(SettingsError, match="feedback alone"):
+        keys.create(scopes, name="", now=now, on_behalf_of=app.key_id)
+
+
+def test_nobody_speaks_for_a_key_that_cannot_ask(tmp_path):
+    keys = ring(tmp_path)
+    _, judge = keys.create(["feedback"], name="", now=now)
+    _, gone = keys.create(["inference"], name="", now=now)
+    keys.revoke(gone.key_id, now=now)
+    for key_id in (judge.key_id, gone.key_id, "nobody", ""):
+        with pytest.raises(SettingsError, match="no valid key"):
+            keys.create(["feedback"], name="", now=now, on_behalf_of=key_id)
+
+
+def test_a_file_of_before_keys_spoke_for_others_is_still_read(tmp_path):
+    token, record = ring(tmp_path).create(["feedback"], name="", now=now)
+    path = tmp_path / "keys.json"
+    rows = json.loads(path.read_text())["keys"]
+    old = [{name: row[name] for name in row if name != "on_behalf_of"} for row in rows]
+    path.write_text(json.dumps({"keys": old}))
     assert ring(tmp_path).authenticate(token).speaks_for == record.key_id
 
 
