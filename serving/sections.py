@@ -204,7 +204,7 @@ class PolicySettings(_Section):
         default=0.02, ge=0.001, le=0.5, description="least probability of an eligible arm"
     )
     warm_up: int = Field(
-        default=10,
+        default=0,
         ge=0,
         le=100_000,
         description="votes of a kind of query before which arms are drawn evenly for it",

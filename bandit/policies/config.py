@@ -34,14 +34,15 @@ class PolicyConfig:
         Smallest probability of an eligible arm, in (0, 0.5].
     warm_up
         Votes of a kind of query (a cluster), at least 0, before which ``composed`` draws evenly for
-        queries of that kind; see `bandit.policies.acquaintance`.
+        queries of that kind; see `bandit.policies.acquaintance`. It ranks queries better later on,
+        and costs reward at first.
     """
 
     name: Literal["composed", "direct"] = "composed"
     schema: Mapping[str, int] = field(default_factory=dict)
     gamma: float = 20.0
     floor: float = 0.02
-    warm_up: int = 10
+    warm_up: int = 0
 
     def __post_init__(self) -> None:
         if self.name not in ("composed", "direct"):
