@@ -39,3 +39,21 @@ def read_archive(data: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
         blobs[name] = body[start : start + length]
         start += length
     return meta["header"], blobs
+
+
+def read_policy(
+    data: bytes, *, name: str, schema: Mapping[str, int]
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Header and blobs of a policy called ``name`` over features laid out as ``schema``.
+
+    Raises
+    ------
+    BadSnapshotError
+        If the bytes are damaged, or hold another policy or other features.
+    """
+    header, blobs = read_archive(data)
+    if header["policy"] != name:
+        raise BadSnapshotError(f"it holds a {header['policy']!r} policy, not {name!r}")
+    if header["config"]["schema"] != dict(schema):
+        raise BadSnapshotError("its features have another layout")
+    return header, blobs

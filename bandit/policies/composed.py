@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from bandit.errors import BadSnapshotError, NoEligibleArmError
+from bandit.errors import NoEligibleArmError
 from bandit.pacing import affordable_floor
 from bandit.policies.acquaintance import Acquaintance
-from bandit.policies.archive import read_archive, write_archive
+from bandit.policies.archive import read_policy, write_archive
 from bandit.policies.config import PolicyConfig
 from bandit.policies.doubt import Doubt
 from bandit.policies.exploration import inverse_gap_weighting
@@ -242,11 +242,7 @@ class ComposedPolicy:
 
     def restore(self, blob: bytes) -> None:
         """Become the saved policy; see `bandit.policy.Policy.restore`."""
-        header, blobs = read_archive(blob)
-        if header["policy"] != self.name:
-            raise BadSnapshotError(f"it holds a {header['policy']!r} policy, not {self.name!r}")
-        if header["config"]["schema"] != dict(self.config.schema):
-            raise BadSnapshotError("its features have another layout")
+        header, blobs = read_policy(blob, name=self.name, schema=self.config.schema)
         self._build(blobs)
         self._blocks = Blocks(header["arms"])
         self._doubt = Doubt(header.get("doubt"))

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from bandit.errors import BadSnapshotError, NoEligibleArmError
-from bandit.policies.archive import read_archive, write_archive
+from bandit.errors import NoEligibleArmError
+from bandit.policies.archive import read_policy, write_archive
 from bandit.policies.config import PolicyConfig
 from bandit.policies.inputs import Blocks, Layout, check_interaction
 from bandit.policies.vw import VW_VERSION, SquareCB
@@ -108,11 +108,7 @@ class DirectPolicy:
 
     def restore(self, blob: bytes) -> None:
         """Become the saved policy; see `bandit.policy.Policy.restore`."""
-        header, blobs = read_archive(blob)
-        if header["policy"] != self.name:
-            raise BadSnapshotError(f"it holds a {header['policy']!r} policy, not {self.name!r}")
-        if header["config"]["schema"] != dict(self.config.schema):
-            raise BadSnapshotError("its features have another layout")
+        header, blobs = read_policy(blob, name=self.name, schema=self.config.schema)
         self._bandit = SquareCB(self._layout.n_features, gamma=self._gamma, saved=blobs["bandit"])
         self._blocks = Blocks(header["arms"])
         self.version = header["version"]
