@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bandit.errors import BanditError
-from bandit.primitives import Arm, Context, Estimate, Prediction
+from bandit.primitives import Arm, Context, Estimate, Gating, Prediction
 from bandit.utility import Scenario
 
 _MAGIC = b"PCX1"
@@ -115,3 +115,15 @@ def prediction_from_dict(data: Mapping[str, Any]) -> Prediction:
         data["policy_version"],
         tuple(Estimate(*e) for e in data["estimates"]),
     )
+
+
+def gating_to_dict(gating: Gating) -> dict[str, Any]:
+    """The second stage as JSON-ready data."""
+    plain = {name: getattr(gating, name) for name in Gating.__slots__}
+    prediction = prediction_to_dict(gating.prediction)
+    return {**plain, "signals": dict(gating.signals), "prediction": prediction}
+
+
+def gating_from_dict(data: Mapping[str, Any]) -> Gating:
+    """The second stage that `gating_to_dict` wrote."""
+    return Gating(**{**data, "prediction": prediction_from_dict(data["prediction"])})

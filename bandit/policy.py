@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from bandit.alarm import Alarm
 from bandit.primitives import Arm, Context, Interaction, Prediction
 from bandit.utility import Scenario
 
@@ -16,6 +17,10 @@ class Policy(Protocol):
 
     name: str
     version: str
+
+    @property
+    def alarms(self) -> tuple[Alarm, ...]:
+        """What it noticed lately, oldest first: a few dozen at most, and part of its state."""
 
     def predict(self, context: Context, arms: Sequence[Arm], scenario: Scenario) -> Prediction:
         """Probabilities over ``arms``, in their order. Never draws, never changes the policy.

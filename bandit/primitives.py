@@ -137,6 +137,41 @@ class Decision:
         return next(arm for arm in self.arms if arm.arm_id == self.arm)
 
 
+Verdict: TypeAlias = Literal["accept", "escalate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Gating:
+    """The second stage of a cascade: what became of the first arm's answer.
+
+    Attributes
+    ----------
+    edge, cloud
+        Ids of the arm that answered first and of the one that may answer instead.
+    signals
+        What the first answer showed of itself, as in `Outcome.confidence`.
+    prediction
+        The gate's pmf over the "arms" ``accept`` and ``escalate``, in that order.
+    verdict, propensity
+        What was drawn, and with which probability; 1 where it was forced.
+    forced
+        The verdict was not drawn: the first arm failed, or the answer had begun to be sent. Never
+        learned as if it were.
+    edge_cost_usd, edge_latency_s
+        The first stage's own bill and time; the outcome's hold both stages.
+    """
+
+    edge: str
+    cloud: str
+    signals: Mapping[str, float]
+    prediction: Prediction
+    verdict: Verdict
+    propensity: float
+    forced: bool = False
+    edge_cost_usd: float | None = None
+    edge_latency_s: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Reward:
     """What is known of how a decision turned out; None means "not part of this lesson".
@@ -164,9 +199,18 @@ class Interaction:
 
     ``tokens_in`` and ``tokens_out`` are the served counts where known, so that cost can be learned
     as tokens times price and follow a price change at once.
+
+    Attributes
+    ----------
+    signals
+        The answering model's own confidence, where it is an edge model.
+    gating
+        The second stage, where a cascade was drawn.
     """
 
     decision: Decision
     reward: Reward
     tokens_in: int | None = None
     tokens_out: int | None = None
+    signals: Mapping[str, float] = field(default_factory=dict)
+    gating: Gating | None = None

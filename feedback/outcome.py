@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeAlias
 
+from bandit.primitives import Gating
+
 CostSource: TypeAlias = Literal["usage", "estimate", "caller", "unknown"]
 
 
@@ -24,6 +26,10 @@ class Outcome:
     confidence
         The edge model's own signals: ``logprob_mean``, ``logprob_min``, ``margin_mean``,
         ``margin_min``, ``entropy_mean``, ...
+    energy_j
+        Energy of the answer in joules; None where nobody measured or estimated it.
+    gating
+        The second stage of a cascade; the numbers above are then of both stages together.
     """
 
     decision_id: str
@@ -41,6 +47,8 @@ class Outcome:
     reported_by: Literal["server", "caller"] = "server"
     at: datetime | None = None
     answer: str | None = None
+    energy_j: float | None = None
+    gating: Gating | None = None
 
 
 @dataclass(frozen=True, slots=True)

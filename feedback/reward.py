@@ -116,7 +116,7 @@ def check_outcome(outcome: Outcome) -> None:
     """
     _text("arm", outcome.arm)
     _text("model", outcome.model or "?")
-    for name in ("latency_s", "ttft_s", "cost_usd", "tokens_in", "tokens_out"):
+    for name in ("latency_s", "ttft_s", "cost_usd", "tokens_in", "tokens_out", "energy_j"):
         value = getattr(outcome, name)
         if value is not None:
             _number(name, value, 0.0, _MAX_MEASURE)

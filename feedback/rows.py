@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 from bandit.packing import (
     arm_from_dict,
     arm_to_dict,
+    gating_from_dict,
+    gating_to_dict,
     pack_context,
     prediction_from_dict,
     prediction_to_dict,
@@ -109,12 +111,16 @@ def outcome_row(outcome: Outcome, *, position: int, now: datetime) -> dict[str, 
     row["failure"] = clean(outcome.failure)
     row["at"] = outcome.at or now
     row["position"] = position
+    row["gating"] = None if outcome.gating is None else gating_to_dict(outcome.gating)
     return row
 
 
 def outcome_from(row: Row) -> Outcome:
     """The outcome that `outcome_row` wrote."""
-    return Outcome(**{name: row[name] for name in Outcome.__slots__})
+    values = {name: row[name] for name in Outcome.__slots__}
+    if row["gating"] is not None:
+        values["gating"] = gating_from_dict(row["gating"])
+    return Outcome(**values)
 
 
 def feedback_row(

@@ -74,6 +74,8 @@ outcomes = Table(
     Column("reported_by", Text, nullable=False),
     Column("at", _when, nullable=False),
     Column("answer", Text),
+    Column("energy_j", Double),
+    Column("gating", JSONB),
 )
 
 feedback = Table(

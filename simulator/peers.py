@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bandit.alarm import Alarm
 from bandit.errors import BadSnapshotError, NoEligibleArmError
 from bandit.policies.linear import dense
 from bandit.primitives import Arm, Context, Estimate, Interaction, Prediction
@@ -38,6 +39,7 @@ class ParetoBandit:
 
     name = "paretobandit"
     version = "paretobandit"
+    alarms: tuple[Alarm, ...] = ()
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bandit.alarm import Alarm
 from bandit.errors import NoEligibleArmError
 from bandit.policies.linear import Ridge, Vector, dense
 from bandit.primitives import Arm, Context, Estimate, Interaction, Prediction
@@ -52,6 +53,8 @@ def greedy(
 
 class _Reference:
     """What all yardsticks share: they learn from no interaction and are not saved."""
+
+    alarms: tuple[Alarm, ...] = ()
 
     def __init__(self, name: str, arms: Sequence[str]) -> None:
         self.name = name

@@ -13,6 +13,7 @@ class MeanPolicy:
     """Mean quality per arm. ``history`` is part of the snapshot, so order counts."""
 
     name = "mean"
+    alarms = ()
 
     def __init__(self):
         self.version = "mean-0"

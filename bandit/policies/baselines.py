@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from bandit.alarm import Alarm
 from bandit.errors import BadSnapshotError, NoEligibleArmError
 from bandit.primitives import Arm, Context, Interaction, Prediction
 from bandit.utility import Scenario
@@ -19,6 +20,8 @@ class MixPolicy:
     >>> policy.predict(Context({}, "v"), arms, Scenario("q", 1.0, 0.0, 0.0)).pmf
     (0.0, 1.0)
     """
+
+    alarms: tuple[Alarm, ...] = ()
 
     def __init__(self, shares: Mapping[str, float] | None = None, *, name: str = "random") -> None:
         self.name = name

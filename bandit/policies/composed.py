@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from bandit.alarm import Alarm
 from bandit.errors import NoEligibleArmError
 from bandit.pacing import affordable_floor
 from bandit.policies.acquaintance import Acquaintance
@@ -56,6 +57,7 @@ class ComposedPolicy:
     """
 
     name = "composed"
+    alarms: tuple[Alarm, ...] = ()
 
     def __init__(self, config: PolicyConfig) -> None:
         self.config = config

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+from bandit.alarm import Alarm
 from bandit.errors import NoEligibleArmError
 from bandit.policies.archive import read_policy, write_archive
 from bandit.policies.config import PolicyConfig
@@ -28,6 +29,7 @@ class DirectPolicy:
     """
 
     name = "direct"
+    alarms: tuple[Alarm, ...] = ()
 
     def __init__(self, config: PolicyConfig) -> None:
         self.config = config

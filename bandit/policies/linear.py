@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from bandit.alarm import Alarm
 from bandit.errors import BadInteractionError, BadSnapshotError, NoEligibleArmError
 from bandit.policies.archive import read_archive, write_archive
 from bandit.primitives import Arm, Context, Estimate, Interaction, Prediction
@@ -114,6 +115,8 @@ class Ridge:
 
 class LinearPolicy:
     """Disjoint linear models of the combined reward, with LinUCB's or LinTS's exploration."""
+
+    alarms: tuple[Alarm, ...] = ()
 
     def __init__(self, config: LinearConfig | None = None, *, name: str = "linear") -> None:
         self.config = config or LinearConfig()
