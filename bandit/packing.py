@@ -77,12 +77,14 @@ def arm_to_dict(arm: Arm) -> dict[str, Any]:
         "context_tokens": arm.context_tokens,
         "digest": arm.digest,
         "features": dict(arm.features),
+        "parts": list(arm.parts),
     }
 
 
 def arm_from_dict(data: Mapping[str, Any]) -> Arm:
-    """The arm that `arm_to_dict` wrote."""
-    return Arm(**{**data, "capabilities": frozenset(data["capabilities"])})
+    """The arm that `arm_to_dict` wrote, now or before there were cascades."""
+    parts = tuple(data.get("parts", ()))
+    return Arm(**{**data, "capabilities": frozenset(data["capabilities"]), "parts": parts})
 
 
 def scenario_to_dict(scenario: Scenario) -> dict[str, Any]:

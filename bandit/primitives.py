@@ -57,6 +57,9 @@ class Arm:
         Live measurements by name, such as ``latency_s`` (recent) and ``queue_s`` (predicted wait).
     digest
         Fingerprint of the model behind the arm; a new one means that what was learned may not hold.
+    parts
+        Of a cascade: the ids of the edge arm that answers first and of the cloud arm that may
+        answer instead; empty for every other arm.
     """
 
     arm_id: str
@@ -68,6 +71,7 @@ class Arm:
     context_tokens: int | None = None
     digest: str = ""
     features: Mapping[str, float] = field(default_factory=dict)
+    parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,8 @@ def _quality_lesson(
         return None
     value = to_reward(decision.scenario, quality=quality, outcome=outcome).value
     before = to_reward(decision.scenario, quality=None, outcome=outcome).value
-    return _interaction(decision, Reward(quality=quality, value=_once(value, before)), None)
+    taught = Interaction(decision, Reward(quality=quality, value=_once(value, before)))
+    return _with_signals(taught, outcome)
 
 
 def _once(value: float | None, before: float | None) -> float | None:
@@ -116,9 +117,15 @@ def _once(value: float | None, before: float | None) -> float | None:
 def _interaction(decision: Decision, reward: Reward, outcome: Outcome | None) -> Interaction | None:
     if reward == Reward():
         return None
-    return Interaction(
-        decision,
-        reward,
-        tokens_in=None if outcome is None else outcome.tokens_in,
-        tokens_out=None if outcome is None else outcome.tokens_out,
-    )
+    if outcome is None:
+        return Interaction(decision, reward)
+    taught = Interaction(decision, reward, outcome.tokens_in, outcome.tokens_out)
+    return _with_signals(taught, outcome)
+
+
+def _with_signals(taught: Interaction, outcome: Outcome | None) -> Interaction:
+    if outcome is None:
+        return taught
+    gating = outcome.gating
+    signals = outcome.confidence if gating is None else gating.signals
+    return replace(taught, signals=signals, gating=gating)

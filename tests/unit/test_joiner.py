@@ -2,7 +2,7 @@
 
 import pytest
 
-from bandit.primitives import Reward
+from bandit.primitives import Gating, Prediction, Reward
 from bandit.utility import Scenario
 from feedback.joiner import changed_from, join, lesson
 from feedback.log import LogEvent
@@ -113,3 +113,23 @@ def test_join_gives_everything_at_once():
     found = join(logged("d"), outcome("d"), 1.0)
     assert found.reward == Reward(1.0, 0.002, 0.5, VALUE)
     assert join(logged("d"), None, None) is None
+
+
+def gated():
+    pmf = Prediction(("accept", "escalate"), (0.75, 0.25), "v")
+    return Gating("edge", "cloud", {"margin_mean": 0.5}, pmf, "escalate", 0.25)
+
+
+@pytest.mark.parametrize("position", [1, 2])
+def test_both_lessons_of_an_edge_answer_carry_its_signals(position):
+    made = event(position, result=outcome("d"), result_at=1, votes=[(2, 1)])
+    assert lesson(made, position=position, as_of=2).signals == {"margin_mean": 0.25}
+
+
+@pytest.mark.parametrize("position", [1, 2])
+def test_both_lessons_of_a_cascade_carry_its_second_stage(position):
+    result = outcome("d", gating=gated(), confidence={})
+    made = event(position, result=result, result_at=1, votes=[(2, 1)])
+    found = lesson(made, position=position, as_of=2)
+    assert found.gating == gated()
+    assert found.signals == {"margin_mean": 0.5}

@@ -1,0 +1,52 @@
+"""The second stage of a cascade: whether the first arm's answer will do.
+
+A cascade is an arm of tier ``cascade`` that joins two others (`bandit.primitives.Arm.parts`): its
+edge answers first, then a gate draws ``accept`` (deliver that answer) or ``escalate`` (ask the
+cloud as well). What was drawn, and with which probability, is a `bandit.primitives.Gating`.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+from bandit.primitives import Arm, Context, Prediction, Verdict
+from bandit.utility import Scenario
+
+VERDICTS: tuple[Verdict, Verdict] = ("accept", "escalate")
+"""The "arms" of a gate's prediction, in this order."""
+
+
+@runtime_checkable
+class Gatekeeper(Protocol):
+    """A policy that can also decide the second stage; one that cannot has no cascade to offer."""
+
+    def gate(
+        self,
+        context: Context,
+        edge: Arm,
+        cloud: Arm,
+        scenario: Scenario,
+        signals: Mapping[str, float],
+    ) -> Prediction:
+        """Probabilities of `VERDICTS`. Never draws, never changes the policy.
+
+        Parameters
+        ----------
+        edge, cloud
+            The arm that answered and the one that may answer instead, as they are now.
+        scenario
+            The one that the cascade was drawn under, price of money included.
+        signals
+            What the answer showed of itself, as in `feedback.outcome.Outcome.confidence`; any
+            subset of what edge models give, and none at all will do.
+
+        Returns
+        -------
+        Neither verdict below the exploration floor; ``estimates`` say what is still to come:
+        the quality of what would be delivered, and the cost and latency on top of what the edge has
+        already taken (0 for ``accept``).
+
+        Raises
+        ------
+        BadInteractionError
+            If a signal is not finite.
+        """
