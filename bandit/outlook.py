@@ -1,8 +1,10 @@
 """What recent predictions would have cost at any price of money."""
 
+import base64
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,6 +135,29 @@ class Window:
         for arm, factor in factors.items():
             if arm in self._columns:
                 self._table[1, :, self._columns[arm]] *= factor
+
+    def state(self) -> dict[str, Any]:
+        """All of it, JSON-ready: numbers as little-endian float64 in base64, bit for bit."""
+        table = self._table.astype("<f8").tobytes()
+        return {
+            "n_seen": self.n_seen,
+            "arms": list(self._columns),
+            "table": base64.b64encode(table).decode(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Become the window that was saved; it keeps the saved size.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError
+            If that is none; nothing changes then.
+        """
+        arms, n_seen = [str(arm) for arm in state["arms"]], int(state["n_seen"])
+        table = np.frombuffer(base64.b64decode(state["table"]), dtype="<f8").astype(np.float64)
+        size = len(table) // (2 * len(arms)) if arms else self._table.shape[1]
+        self._table = table.reshape(2, size, len(arms))
+        self._columns, self.n_seen = {arm: i for i, arm in enumerate(arms)}, n_seen
 
     def outlook(self) -> Outlook | None:
         """All of them; None before the first."""

@@ -10,8 +10,9 @@ what is saved and owed, and through the ratio of bills to what was expected of t
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from bandit.errors import BanditError
 from bandit.outlook import Outlook, Window
@@ -22,6 +23,8 @@ _EAGER = 64
 """Predictions after each of which the price is found anew."""
 _EVERY = 8
 """As many predictions lie between two solutions after that."""
+_CHEAPEST = 1e-12
+"""Least price: policies estimate costs only where money has one, or cost a weight."""
 _LEAST = 0.3
 """Share of the budget that stays to be spent, whatever is owed."""
 
@@ -96,6 +99,12 @@ class _Ratio:
         """The ratio, within a factor of ``most``."""
         return min(most, max(1.0 / most, self._above / self._below))
 
+    def state(self) -> list[float]:
+        return [self._above, self._below]
+
+    def restore(self, state: Sequence[float]) -> None:
+        self._above, self._below = state
+
 
 class BudgetPacer:
     """Keeps the mean bill at the budget by putting a price on money.
@@ -125,7 +134,7 @@ class BudgetPacer:
     def __init__(self, config: PacerConfig) -> None:
         self.config = config
         start = config.start_price
-        self.price = 0.05 / config.budget_usd if start is None else start
+        self.price = max(_CHEAPEST, 0.05 / config.budget_usd if start is None else start)
         self.balance_usd = 0.0
         self._window = Window(config.window)
         self._prices: dict[str, float] = {}
@@ -180,6 +189,36 @@ class BudgetPacer:
         self._billed.add(cost_usd, expected)
         if before < _EAGER or before % _EVERY == 0:
             self._solve()
+
+    def state(self) -> dict[str, Any]:
+        """All that `restore` needs to continue exactly from here, JSON-ready."""
+        return {
+            "price": self.price,
+            "balance_usd": self.balance_usd,
+            "dearest_usd": self._dearest_usd,
+            "prices": dict(self._prices),
+            "lag": self._lag.state(),
+            "billed": self._billed.state(),
+            "window": self._window.state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Become the pacer that was saved; its settings stay its own.
+
+        Raises
+        ------
+        BadPacerError
+            If the state is not one; the pacer must not be used then.
+        """
+        try:
+            self.price, self.balance_usd = float(state["price"]), float(state["balance_usd"])
+            self._dearest_usd = float(state["dearest_usd"])
+            self._prices = {str(arm): float(p) for arm, p in state["prices"].items()}
+            self._lag.restore(state["lag"])
+            self._billed.restore(state["billed"])
+            self._window.restore(state["window"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BadPacerError("state", repr(error), "what state() gave") from error
 
     def _solve(self) -> None:
         outlook: Outlook | None = self._window.outlook()

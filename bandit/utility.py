@@ -32,6 +32,11 @@ class Scenario:
     cost_price
         What a budget makes of a US dollar at the moment of deciding, in reward (`bandit.pacing`).
         It moves the choice, never the reward: an answer is not worth less because money is short.
+    latency_price, latency_slo_s
+        What a latency objective makes of a later answer, in reward (`bandit.objectives`).
+    quality_price
+        What a quality floor makes of judged quality from 0 to 1, in reward. Both move the choice
+        alone, as ``cost_price`` does.
 
     Examples
     --------
@@ -48,6 +53,9 @@ class Scenario:
     cost_ceiling_usd: float = 0.02
     latency_ceiling_s: float = 30.0
     cost_price: float = 0.0
+    latency_price: float = 0.0
+    latency_slo_s: float | None = None
+    quality_price: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("w_quality", "w_cost", "w_latency"):
@@ -64,14 +72,14 @@ class Scenario:
             )
         if self.mes is not None and not 0.0 < self.mes <= 1.0:
             raise BadScenarioError(self.name, "mes", self.mes, "a number in (0, 1], or none")
-        for name in ("cost_ceiling_usd", "latency_ceiling_s"):
+        for name in ("cost_ceiling_usd", "latency_ceiling_s", "latency_slo_s"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0.0):
+            if value is not None and not (math.isfinite(value) and value > 0.0):
                 raise BadScenarioError(self.name, name, value, "a number above 0")
-        if not (math.isfinite(self.cost_price) and self.cost_price >= 0.0):
-            raise BadScenarioError(
-                self.name, "cost_price", self.cost_price, "a number of at least 0"
-            )
+        for name in ("cost_price", "latency_price", "quality_price"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0.0):
+                raise BadScenarioError(self.name, name, value, "a number of at least 0")
 
     def quality_term(self, quality: float) -> float:
         """Quality in [0, 1] after satisficing: ``min(1, quality / mes)``."""
@@ -85,15 +93,31 @@ class Scenario:
         """1 when instant, 0 at the ceiling and above."""
         return 1.0 - min(1.0, max(0.0, latency_s) / self.latency_ceiling_s)
 
-    def charge(self, cost_usd: float | None) -> float:
-        """What an expected bill takes from an arm's utility; an unknown one counts as the ceiling.
+    def charge(
+        self,
+        cost_usd: float | None,
+        *,
+        latency_s: float | None = None,
+        quality: float | None = None,
+    ) -> float:
+        """What the prices in force take from an arm's utility, given what is expected of it.
+
+        An unknown bill counts as the ceiling; an unknown latency or quality is not charged for.
 
         Examples
         --------
         >>> Scenario("paced", 1.0, 0.0, 0.0, cost_price=50.0).charge(0.002)
         0.1
+        >>> late = Scenario("slo", 1.0, 0.0, 0.0, latency_price=2.0, latency_slo_s=5.0)
+        >>> late.charge(0.002, latency_s=5.0)
+        1.0
         """
-        return self.cost_price * (self.cost_ceiling_usd if cost_usd is None else cost_usd)
+        total = self.cost_price * (self.cost_ceiling_usd if cost_usd is None else cost_usd)
+        if latency_s is not None and self.latency_slo_s is not None:
+            total += self.latency_price * lateness(latency_s, self.latency_slo_s)
+        if quality is not None:
+            total += self.quality_price * (1.0 - quality)
+        return total
 
     def reward(
         self, *, quality: float | None, cost_usd: float | None, latency_s: float | None
@@ -111,6 +135,20 @@ class Scenario:
                 return None
             total += weight * term(value)
         return min(1.0, max(0.0, total))
+
+
+def lateness(expected_s: float, slo_s: float) -> float:
+    """About how likely an answer is late: a half where its expected latency is the objective.
+
+    A logistic curve over the logarithm, as steep as for latencies that scatter by a factor of 1.5.
+
+    Examples
+    --------
+    >>> [round(lateness(s, 4.0), 3) for s in (1.0, 4.0, 16.0)]
+    [0.004, 0.5, 0.996]
+    """
+    ratio = min(1e6, slo_s / max(expected_s, 1e-6))
+    return 1.0 / (1.0 + ratio**4)
 
 
 PRESETS: Mapping[str, Scenario] = MappingProxyType(

@@ -102,7 +102,9 @@ class ComposedPolicy:
         heads = self._heads(x, scenario)
         estimates = tuple(self._estimate(arm, heads, scenario) for arm in arms)
         gap = self._typical_gap(scenario.name)
-        charges = [scenario.charge(e.cost_usd) for e in estimates]
+        charges = [
+            scenario.charge(e.cost_usd, latency_s=e.latency_s, quality=e.quality) for e in estimates
+        ]
         pmf = inverse_gap_weighting(
             [e.utility - charge for e, charge in zip(estimates, charges, strict=True)],
             gamma=self._gamma(context, scenario),
@@ -115,11 +117,12 @@ class ComposedPolicy:
         n = len(self._blocks.arms) + 1
         small = x.take(self._small)
         costly = scenario.w_cost > 0.0 or scenario.cost_price > 0.0
+        slow = scenario.w_latency > 0.0 or scenario.latency_price > 0.0
         return _Heads(
             _PRIOR_QUALITY + self._common.predict(x),
             self._difference.predict_blocks(x, n),
             self._cost.model.predict_blocks(small, n) if costly else None,
-            self._latency.model.predict_blocks(small, n) if scenario.w_latency > 0.0 else None,
+            self._latency.model.predict_blocks(small, n) if slow else None,
         )
 
     def _estimate(self, arm: Arm, heads: _Heads, scenario: Scenario) -> Estimate:
