@@ -9,7 +9,8 @@ import typer
 
 from serving.console import out, reporting, show_json, show_table
 from serving.keys import KeyRing
-from serving.settings import load
+from serving.limits import KeyLimits, check_names
+from serving.settings import Settings, load
 
 app = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
 
@@ -23,9 +24,12 @@ _JUDGES_NOTHING = (
 )
 
 
+def _settings(config: Path | None, data_dir: Path | None) -> Settings:
+    return load(config, overrides={"database": {"data_dir": data_dir}} if data_dir else None)
+
+
 def _ring(config: Path | None, data_dir: Path | None) -> KeyRing:
-    overrides = {"database": {"data_dir": data_dir}} if data_dir else None
-    return KeyRing(load(config, overrides=overrides).keys_file)
+    return KeyRing(_settings(config, data_dir).keys_file)
 
 
 def _now() -> datetime:
@@ -44,9 +48,17 @@ def create(
             help="Public id of the key whose decisions this one judges; see 'keys list'.",
         ),
     ] = None,
+    *,
+    scenario: Annotated[
+        list[str] | None, typer.Option(help="Scenario that requests may name; may repeat.")
+    ] = None,
+    own_numbers: Annotated[
+        bool, typer.Option(help="Whether requests may bring weights and ceilings of their own.")
+    ] = True,
+    min_mes: Annotated[float, typer.Option(help="Least 'mes' that a request may bring.")] = 0.0,
+    max_mes: Annotated[float, typer.Option(help="Largest 'mes' that a request may bring.")] = 1.0,
     config: Config = None,
     data_dir: DataDir = None,
-    *,
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print it, this once.
@@ -55,8 +67,14 @@ def create(
     --scope feedback --for KEY_ID.
     """
     with reporting():
-        token, record = _ring(config, data_dir).create(
-            scope, name=name, now=_now, on_behalf_of=judges_for
+        settings = _settings(config, data_dir)
+        check_names(scenario or (), settings.known_scenarios)
+        token, record = KeyRing(settings.keys_file).create(
+            scope,
+            name=name,
+            now=_now,
+            on_behalf_of=judges_for,
+            limits=KeyLimits(tuple(scenario or ()), own_numbers, min_mes, max_mes),
         )
         if as_json:
             show_json(
@@ -65,6 +83,7 @@ def create(
                     "key_id": record.key_id,
                     "scopes": record.scopes,
                     "on_behalf_of": record.on_behalf_of,
+                    "limits": asdict(record.limits),
                 }
             )
         else:
@@ -83,13 +102,22 @@ def list_(config: Config = None, data_dir: DataDir = None, *, as_json: AsJson = 
             {
                 **{k: v for k, v in asdict(record).items() if k not in ("salt", "digest")},
                 "scopes": ", ".join(record.scopes),
+                "limits": str(record.limits),
             }
             for record in records
         ]
         if as_json:
             show_json(public)
         else:
-            columns = ("key_id", "name", "scopes", "on_behalf_of", "created_at", "revoked_at")
+            columns = (
+                "key_id",
+                "name",
+                "scopes",
+                "on_behalf_of",
+                "limits",
+                "created_at",
+                "revoked_at",
+            )
             show_table("API keys", columns, public)
 
 

@@ -1,8 +1,9 @@
 """From a context to a logged draw: mask, predict, draw. Synchronous, no I/O."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -129,4 +130,4 @@ def _eligible(situation: Situation, needs: Needs, selection: Selection) -> Eligi
     # The whole pmf is kept for the record; the caller's own choice stands, trouble or not.
     sift(situation.arms, needs, troubles={}, only=selection.only)
     troubles = {arm: why for arm, why in situation.troubles.items() if arm != pin}
-    return sift(situation.arms, needs, troubles=troubles)
+    return sift(situation.arms, replace(needs, max_wait_s=math.inf), troubles=troubles)

@@ -1,5 +1,6 @@
 """Which arms may answer a query, and why the others may not."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,7 @@ EVERYTHING = "*"
 PASSTHROUGH = "passthrough"
 """The capability of an arm that hands unknown fields on instead of dropping them."""
 
-PASSING = frozenset({"unhealthy", "breaker_open", "overloaded"})
+PASSING = frozenset({"unhealthy", "breaker_open", "overloaded", "max_latency"})
 """Reasons that may be gone a moment later, and are overlooked when nothing else is left."""
 
 _ANSWER_TOKENS = 256
@@ -27,10 +28,24 @@ _IMAGE_CHARS = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a query asks of the arm that answers it: capabilities, and room for about ``tokens``."""
+    """What a query asks of the arm that answers it.
+
+    Attributes
+    ----------
+    tokens
+        About how much room query and answer take together.
+    tokens_in
+        About how long the query alone is.
+    max_cost_usd, max_wait_s
+        The caller's own limits: an arm where the query alone costs more, or that has a longer queue
+        than that, is sure to break them.
+    """
 
     capabilities: frozenset[str] = frozenset()
     tokens: int = 0
+    tokens_in: int = 0
+    max_cost_usd: float = math.inf
+    max_wait_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +56,7 @@ class Eligibility:
     ----------
     masked
         Arm id to ``capability:<name>``, ``context_length``, ``pin``, ``unhealthy``,
-        ``breaker_open`` or ``overloaded``.
+        ``breaker_open``, ``overloaded``, ``max_cost`` or ``max_latency``.
     bypassed
         True when every able arm was in trouble and all of them are tried anyway: an answer that may
         fail is better than one that surely does.
@@ -59,9 +74,18 @@ def count_chars(query: Query) -> int:
     return chars + (len(orjson.dumps(tools)) if tools else 0)
 
 
-def needs_of(query: Query, chars: int) -> Needs:
-    """What ``query``, of ``chars`` characters, needs."""
-    return Needs(query.requires, estimate_tokens(chars) + (query.max_tokens or _ANSWER_TOKENS))
+def needs_of(
+    query: Query, chars: int, *, max_cost_usd: float | None = None, max_wait_s: float | None = None
+) -> Needs:
+    """What ``query``, of ``chars`` characters, needs; None is no limit."""
+    tokens_in = estimate_tokens(chars)
+    return Needs(
+        query.requires,
+        tokens_in + (query.max_tokens or _ANSWER_TOKENS),
+        tokens_in,
+        math.inf if max_cost_usd is None else max_cost_usd,
+        math.inf if max_wait_s is None else max_wait_s,
+    )
 
 
 def trouble(load: Load, *, healthy: bool, breaker_open: bool, max_wait_s: float) -> str | None:
@@ -99,6 +123,8 @@ def sift(
     able = [arm for arm in arms if arm.arm_id not in unable]
     if not able:
         raise _nothing_left(unable, needs)
+    late = (arm.arm_id for arm in able if arm.features.get("queue_s", 0.0) > needs.max_wait_s)
+    troubles = {**dict.fromkeys(late, "max_latency"), **troubles}
     fit = tuple(arm for arm in able if arm.arm_id not in troubles)
     if not fit:
         return Eligibility(tuple(able), unable, bypassed=True)
@@ -114,6 +140,8 @@ def _inability(arm: Arm, needs: Needs, only: frozenset[str] | None) -> str | Non
         return f"capability:{missing[0]}"
     if arm.context_tokens is not None and needs.tokens > arm.context_tokens:
         return "context_length"
+    if needs.tokens_in * (arm.price_in or 0.0) / 1e6 > needs.max_cost_usd:
+        return "max_cost"
     return None
 
 

@@ -9,6 +9,7 @@
         ├── ModelNotFoundError      a model name that is not configured
         ├── UnauthorizedError       no key, or an unknown one
         ├── ForbiddenError          a key without the scope
+        ├── KeyLimitError           a scenario or number that the key may not ask for
         ├── ForeignPageError        a web page from elsewhere, at a server without keys
         ├── TooLargeError           a body over the limit
         └── BackendError            the arm did not answer
@@ -67,6 +68,17 @@ class ForbiddenError(ServingError):
     def __init__(self, scope: str) -> None:
         super().__init__(f"this API key lacks the scope {scope!r}")
         self.scope = scope
+
+
+class KeyLimitError(ServingError):
+    """A request for what the key may not ask; ``param`` names the field."""
+
+    def __init__(self, param: str, what: str, allowed: str = "") -> None:
+        super().__init__(
+            f"{param}: this API key may not ask for {what}"
+            + (f"; it may ask for {allowed}" if allowed else "")
+        )
+        self.param = param
 
 
 class ForeignPageError(ServingError):

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from serving.errors import ForbiddenError, SettingsError, UnauthorizedError
+from serving.limits import NO_LIMITS, KeyLimits
 
 Scope: TypeAlias = Literal["inference", "feedback", "admin"]
 SCOPES: tuple[str, ...] = get_args(Scope)
@@ -32,11 +33,14 @@ class Principal:
         What the key may do; ``admin`` includes the others.
     on_behalf_of
         The key whose decisions this one judges; None is its own.
+    limits
+        What it may ask of a scenario.
     """
 
     key_id: str
     scopes: frozenset[str]
     on_behalf_of: str | None = None
+    limits: KeyLimits = NO_LIMITS
 
     @property
     def speaks_for(self) -> str | None:
@@ -83,6 +87,7 @@ class KeyRecord:
     created_at: str
     revoked_at: str | None = None
     on_behalf_of: str | None = None
+    limits: KeyLimits = NO_LIMITS
 
 
 def _digest(token: str, salt: str) -> str:
@@ -128,7 +133,8 @@ class KeyRing:
         given = _digest(token or "", record.salt if record else "00")
         if not hmac.compare_digest(expected, given) or record is None or record.revoked_at:
             raise UnauthorizedError
-        return Principal(record.key_id, frozenset(record.scopes), record.on_behalf_of)
+        scopes = frozenset(record.scopes)
+        return Principal(record.key_id, scopes, record.on_behalf_of, record.limits)
 
     @property
     def open(self) -> bool:
@@ -148,6 +154,7 @@ class KeyRing:
         name: str,
         now: Callable[[], datetime],
         on_behalf_of: str | None = None,
+        limits: KeyLimits = NO_LIMITS,
     ) -> tuple[str, KeyRecord]:
         """A new key in clear, for the only time, and its record.
 
@@ -169,7 +176,16 @@ class KeyRing:
         token = f"{PREFIX}{key_id}-{_letters(48)}"
         made = tuple(scope for scope in SCOPES if scope in scopes)
         created_at, digest = now().isoformat(), _digest(token, salt)
-        record = KeyRecord(key_id, name, made, salt, digest, created_at, on_behalf_of=on_behalf_of)
+        record = KeyRecord(
+            key_id,
+            name,
+            made,
+            salt,
+            digest,
+            created_at,
+            on_behalf_of=on_behalf_of,
+            limits=limits,
+        )
         self._refresh()
         if on_behalf_of is not None:
             self._check_behalf(on_behalf_of, made)
@@ -258,7 +274,13 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 def _read(path: Path) -> dict[str, KeyRecord]:
     try:
         rows = json.loads(path.read_text())["keys"]
-        records = [KeyRecord(**{**row, "scopes": tuple(row["scopes"])}) for row in rows]
+        records = [_record(row) for row in rows]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SettingsError(str(path), f"not a readable key file ({error})") from error
     return {record.key_id: record for record in records}
+
+
+def _record(row: Mapping[str, Any]) -> KeyRecord:
+    limits = row.get("limits") or {}
+    limits = KeyLimits(**{**limits, "scenarios": tuple(limits.get("scenarios", ()))})
+    return KeyRecord(**{**row, "scopes": tuple(row["scopes"]), "limits": limits})

@@ -126,7 +126,12 @@ class Router:
         decision = self._decider.decide(
             reading.context,
             self._situation(),
-            needs=needs_of(query, reading.chars),
+            needs=needs_of(
+                query,
+                reading.chars,
+                max_cost_usd=selection.max_cost_usd,
+                max_wait_s=selection.max_wait_s,
+            ),
             selection=selection,
             tags=_tags(query, wish),
         )

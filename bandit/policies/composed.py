@@ -22,6 +22,8 @@ _PRIOR_QUALITY = 0.7
 _PRIOR_TOKENS = 400.0
 """Tokens of an answer before any was seen; sets the scale of the first cost estimates."""
 _PRIOR_LATENCY_S = 2.0
+_MOST_SCENARIOS = 256
+"""Scenarios whose typical gap is remembered; callers may bring numbers of their own."""
 
 
 def _token_price(arm: Arm) -> float | None:
@@ -206,8 +208,11 @@ class ComposedPolicy:
             return
         mean = sum(utilities) / len(utilities)
         gap = sum(abs(u - mean) for u in utilities) * 2 / len(utilities)
-        sums = self._spread.setdefault(scenario, [0.0, 0.0])
-        sums[0], sums[1] = 0.99 * sums[0] + gap, 0.99 * sums[1] + 1.0
+        total, weight = self._spread.pop(scenario, (0.0, 0.0))
+        # Last in the order of the names: the one seen longest ago is the first to be forgotten.
+        self._spread[scenario] = [0.99 * total + gap, 0.99 * weight + 1.0]
+        if len(self._spread) > _MOST_SCENARIOS:
+            del self._spread[next(iter(self._spread))]
 
     # -- explaining and keeping -----------------------------------------------------------------
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from serving import sse
 from serving.answering import Answer, Routed
-from serving.api.dependencies import authorise, note, parse_object, read_body, services
+from serving.api.dependencies import admitted, authorise, note, parse_object, read_body, services
 from serving.api.errors import describe
 from serving.api.schemas import ChatRequest, parse_chat
 from serving.errors import BackendUnavailableError, ModelNotFoundError
@@ -74,6 +75,7 @@ class ChatCompletions:
         chat = parse_chat(parse_object(await read_body(request)), received_at=datetime.now(UTC))
         if services(request).draining.is_set():
             raise BackendUnavailableError("server", "it is stopping; try again")
+        chat = replace(chat, wish=admitted(request, principal, chat.wish))
         work = asyncio.create_task(_answer(request, chat, key_id=principal.key_id, send=send))
         gone = asyncio.create_task(_client_gone(receive))
         try:
@@ -177,6 +179,7 @@ def _headers(answer: Answer) -> dict[str, str]:
         "x-pointsman-arm": answer.arm,
         "x-pointsman-reason": answer.reason,
         "x-pointsman-propensity": f"{decision.propensity:.6g}",
+        "x-pointsman-scenario": decision.scenario.name,
         "x-pointsman-policy-version": decision.prediction.policy_version,
         "x-pointsman-overhead-ms": f"{answer.routed.overhead_s * 1000:.3f}",
         "x-pointsman-logged": "true" if answer.logged else "false",

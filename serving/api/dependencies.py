@@ -10,6 +10,7 @@ from starlette.requests import Request
 from serving.bootstrap import Services
 from serving.errors import BadRequestError, ForeignPageError, TooLargeError
 from serving.keys import EVERYONE, Principal, Scope
+from serving.selector import Wish
 
 MAX_DEPTH = 64
 """Brackets within brackets that a body may have; deeper ones are no honest request."""
@@ -53,6 +54,18 @@ def authorise(request: Request, scope: Scope) -> Principal:
         raise ForeignPageError
     note(request, key_id=principal.key_id)
     return principal
+
+
+def admitted(request: Request, principal: Principal, wish: Wish) -> Wish:
+    """How the query is routed, if this key may ask for that.
+
+    Raises
+    ------
+    KeyLimitError
+        If it may not.
+    """
+    default = services(request).router.selector.default_scenario
+    return principal.limits.admit(wish, default=default)
 
 
 def _from_elsewhere(origin: str | None) -> bool:

@@ -89,6 +89,8 @@ FEEDBACK_BATCH = _request(
 OUTCOME = _request(_OUTCOME)
 
 
+_ABOVE_ZERO = {"type": "number", "exclusiveMinimum": 0}
+_SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 _CHAT: Mapping[str, Any] = {
     "type": "object",
     "additionalProperties": True,
@@ -118,7 +120,16 @@ _CHAT: Mapping[str, Any] = {
             "properties": {
                 "scenario": {"type": "string"},
                 "session_id": {"type": "string", "maxLength": 128},
-                "min_quality": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+                "mes": {**_ABOVE_ZERO, "maximum": 1, "description": "quality that is enough"},
+                "min_quality": {**_ABOVE_ZERO, "maximum": 1, "description": "the same as mes"},
+                "weights": {
+                    "type": "object",
+                    "description": "of the reward; they sum to 1, and one left out is 0",
+                    "additionalProperties": False,
+                    "properties": dict.fromkeys(("quality", "cost", "latency"), _SHARE),
+                },
+                "max_cost_usd": {**_ABOVE_ZERO, "description": "US dollars for this answer"},
+                "max_latency_s": {**_ABOVE_ZERO, "description": "seconds for this answer"},
             },
         },
     },

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from bandit.primitives import Decision
 from serving.answering import Routed
-from serving.api.dependencies import authorise, note, parse_object, read_body, services
+from serving.api.dependencies import admitted, authorise, note, parse_object, read_body, services
 from serving.api.documents import CHAT_BODY
 from serving.api.replies import json_response
 from serving.api.schemas import parse_chat
@@ -24,7 +24,8 @@ async def post_route(request: Request) -> Response:
     """
     who, at = authorise(request, "inference"), services(request)
     chat = parse_chat(parse_object(await read_body(request)), received_at=at.now())
-    routed: Routed = await at.router.decide(chat.query, chat.wish, kind="route", key_id=who.key_id)
+    wish = admitted(request, who, chat.wish)
+    routed: Routed = await at.router.decide(chat.query, wish, kind="route", key_id=who.key_id)
     logged = await at.router.write(routed)
     decision = routed.decision
     note(request, decision_id=decision.decision_id, arm=decision.arm, logged=logged)

@@ -1,11 +1,12 @@
 """A chat request, checked: only what we read is looked at, all else is handed on as it came."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from features.query import Query
+from serving.api.extras import read_extras
 from serving.eligibility import PASSTHROUGH
 from serving.errors import BadRequestError
 from serving.selector import Wish
@@ -17,7 +18,6 @@ MAX_CHOICES = 8
 
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _TOOL_ROLES = frozenset({"tool", "function"})
-_EXTRAS = frozenset({"scenario", "session_id", "min_quality"})
 _PART_NEEDS = {"image_url": "images", "input_audio": "audio", "file": "files"}
 _FORMATS = {"json_schema": "json_schema", "json_object": "json_object", "text": None}
 # Fields that every arm honours, or that make no difference to an answer.
@@ -86,8 +86,9 @@ def parse_chat(body: dict[str, Any], *, received_at: datetime) -> ChatRequest:
     >>> parse_chat(body, received_at=datetime.now(UTC)).wish.model
     'auto'
     """
-    extras = _extras(body.pop("pointsman", None))
+    extras = body.pop("pointsman", None)
     model = _one_of(body, "model", str, "a string", default="auto")
+    wish, session_id = read_extras(extras, model=model)
     stream = _one_of(body, "stream", bool, "true or false", default=False)
     needs = _message_needs(body.get("messages")) | _field_needs(body)
     _check_numbers(body)
@@ -96,23 +97,9 @@ def parse_chat(body: dict[str, Any], *, received_at: datetime) -> ChatRequest:
         received_at,
         body,
         frozenset(needs),
-        _session_id(extras.get("session_id")),
+        session_id,
     )
-    wish = Wish(model, _scenario(extras.get("scenario")), _min_quality(extras.get("min_quality")))
     return ChatRequest(query, wish, stream and _include_usage(body))
-
-
-def _extras(given: Any) -> Mapping[str, Any]:
-    if given is None:
-        return {}
-    if not isinstance(given, dict):
-        raise BadRequestError("pointsman must be an object", "pointsman")
-    unknown = sorted(set(given) - _EXTRAS)
-    if unknown:
-        known = ", ".join(sorted(_EXTRAS))
-        name = unknown[0][:40]
-        raise BadRequestError(f"unknown field {name!r}; known: {known}", f"pointsman.{name}")
-    return given
 
 
 def _one_of(body: Mapping[str, Any], name: str, kind: type, want: str, *, default: Any) -> Any:
@@ -245,30 +232,3 @@ def _include_usage(body: Mapping[str, Any]) -> bool:
     if not isinstance(options, dict):
         raise BadRequestError("stream_options must be an object", "stream_options")
     return options.get("include_usage") is True
-
-
-def _short_text(name: str, *, most: int = 128) -> Callable[[Any], str | None]:
-    def check(value: Any) -> str | None:
-        if value is None:
-            return None
-        if not isinstance(value, str) or not 0 < len(value) <= most or not value.isprintable():
-            raise BadRequestError(
-                f"{name} must be a string of 1 to {most} printable characters", name
-            )
-        return value
-
-    return check
-
-
-_session_id = _short_text("pointsman.session_id")
-_scenario = _short_text("pointsman.scenario")
-
-
-def _min_quality(value: Any) -> float | None:
-    if value is None:
-        return None
-    if type(value) not in (int, float) or not 0.0 < value <= 1.0:
-        raise BadRequestError(
-            "pointsman.min_quality must be above 0 and at most 1", "pointsman.min_quality"
-        )
-    return float(value)

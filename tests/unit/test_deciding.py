@@ -1,6 +1,7 @@
 """Mask, predict, draw."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import count
 
 import numpy as np
@@ -94,3 +95,14 @@ def test_without_a_cloud_arm_the_first_one_is_the_baseline():
 def test_a_bypass_is_noted():
     troubles = {"edge": "unhealthy", "cloud": "breaker_open"}
     assert decide(FixedPolicy(), troubles=troubles).tags == {"bypassed": True}
+
+
+def test_a_pin_stands_however_long_its_queue():
+    busy = replace(EDGE, features={"queue_s": 9.0})
+    made = decide(
+        FixedPolicy(),
+        needs=Needs(max_wait_s=1.0),
+        only=frozenset({"edge"}),
+        arms=(busy, CLOUD),
+    )
+    assert (made.arm, made.reason, made.masked) == ("edge", "pin", {})

@@ -1,5 +1,7 @@
 """Who may answer, and why others may not."""
 
+from dataclasses import replace
+
 import pytest
 
 from bandit.primitives import Arm
@@ -39,6 +41,26 @@ def test_a_query_that_fits_exactly_is_not_masked():
 def test_an_arm_in_trouble_is_masked_with_its_trouble():
     found = sift(ARMS, Needs(), troubles={"cloud": "breaker_open"})
     assert (ids(found), found.masked) == (["edge"], {"cloud": "breaker_open"})
+
+
+def test_an_arm_where_the_query_alone_costs_too_much_is_masked():
+    dear = replace(CLOUD, price_in=10.0)
+    needs = needs_of(query("a" * 4000), 4000, max_cost_usd=0.009)
+    assert sift((EDGE, dear), needs, troubles={}).masked == {"cloud": "max_cost"}
+    assert sift((EDGE, dear), replace(needs, max_cost_usd=0.011), troubles={}).masked == {}
+
+
+def test_a_query_that_no_arm_can_answer_for_so_little_is_refused():
+    needs = needs_of(query(), 4000, max_cost_usd=1e-6)
+    with pytest.raises(BadRequestError, match="cloud: max_cost"):
+        sift((replace(CLOUD, price_in=10.0),), needs, troubles={})
+
+
+def test_an_arm_with_a_longer_queue_than_the_caller_waits_is_masked_while_there_is_another():
+    busy = replace(EDGE, features={"queue_s": 4.0})
+    needs = needs_of(query(), 10, max_wait_s=3.0)
+    assert sift((busy, CLOUD), needs, troubles={}).masked == {"edge": "max_latency"}
+    assert sift((busy,), needs, troubles={}).bypassed
 
 
 def test_trouble_is_overlooked_when_nothing_else_is_left():

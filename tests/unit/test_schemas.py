@@ -119,6 +119,20 @@ def test_every_field_is_handed_on_as_it_came_but_for_our_own():
         ({"pointsman": {"scenario": 5}}, "pointsman.scenario"),
         ({"pointsman": {"min_quality": 1.5}}, "pointsman.min_quality"),
         ({"pointsman": {"min_quality": True}}, "pointsman.min_quality"),
+        ({"pointsman": {"mes": 0}}, "pointsman.mes"),
+        ({"pointsman": {"mes": 0.5, "min_quality": 0.6}}, "pointsman.min_quality"),
+        ({"pointsman": {"max_cost_usd": 0}}, "pointsman.max_cost_usd"),
+        ({"pointsman": {"max_cost_usd": float("nan")}}, "pointsman.max_cost_usd"),
+        ({"pointsman": {"max_latency_s": -1}}, "pointsman.max_latency_s"),
+        ({"pointsman": {"max_latency_s": "fast"}}, "pointsman.max_latency_s"),
+        ({"pointsman": {"max_latency_s": float("inf")}}, "pointsman.max_latency_s"),
+        ({"pointsman": {"weights": [1, 0, 0]}}, "pointsman.weights"),
+        ({"pointsman": {"weights": {}}}, "pointsman.weights"),
+        ({"pointsman": {"weights": {"quality": 0.9, "cost": 0.2}}}, "pointsman.weights"),
+        ({"pointsman": {"weights": {"quality": 1, "price": 0}}}, "pointsman.weights.price"),
+        ({"pointsman": {"weights": {"quality": 1.1, "cost": -0.1}}}, "pointsman.weights.quality"),
+        ({"pointsman": {"weights": {"cost": float("nan")}}}, "pointsman.weights.cost"),
+        ({"pointsman": {"weights": {"cost": True}}}, "pointsman.weights.cost"),
     ],
 )
 def test_a_field_that_cannot_be_used_is_named(fields, param):
@@ -129,8 +143,22 @@ def test_a_field_that_cannot_be_used_is_named(fields, param):
 
 def test_our_extras_are_read():
     chat = parse(pointsman={"scenario": "speed", "session_id": "s-1", "min_quality": 0.5})
-    assert (chat.wish.scenario, chat.wish.min_quality) == ("speed", 0.5)
+    assert (chat.wish.scenario, chat.wish.mes) == ("speed", 0.5)
     assert chat.query.session_id == "s-1"
+
+
+def test_a_request_may_bring_numbers_of_its_own():
+    weights = {"quality": 0.6, "latency": 0.4}
+    wish = parse(
+        pointsman={"weights": weights, "mes": 1, "max_cost_usd": 0.001, "max_latency_s": 5}
+    ).wish
+    assert (wish.weights, wish.mes) == ((0.6, 0.0, 0.4), 1.0)
+    assert (wish.max_cost_usd, wish.max_latency_s) == (0.001, 5.0)
+
+
+def test_a_refusal_says_what_the_weights_came_to():
+    with pytest.raises(BadRequestError, match="must sum to 1; these sum to 1"):
+        parse(pointsman={"weights": {"quality": 0.9, "cost": 0.2}})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,68 @@
+"""What a key may ask of a scenario."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from serving.errors import KeyLimitError, SettingsError
+from serving.keys import KeyRing
+from serving.limits import NO_LIMITS, KeyLimits, check_names
+from serving.selector import Weights, Wish
+
+LIMITS = KeyLimits(("economy", "speed"), own_numbers=False, min_mes=0.5, max_mes=0.8)
+
+
+def test_a_key_without_limits_may_ask_for_everything():
+    wish = Wish("auto:quality", weights=Weights(1.0, 0.0, 0.0), mes=0.01, max_cost_usd=9.0)
+    assert NO_LIMITS.admit(wish, default="balanced") is wish
+
+
+def test_a_key_may_ask_for_its_scenarios_and_gets_its_first_by_default():
+    assert LIMITS.admit(Wish("auto:speed"), default="balanced").named == "speed"
+    assert LIMITS.admit(Wish("edge"), default="balanced").named == "economy"
+    assert LIMITS.admit(Wish("auto"), default="speed").named is None
+
+
+@pytest.mark.parametrize(
+    ("wish", "param", "words"),
+    [
+        (Wish("auto:quality"), "model", "it may ask for economy, speed"),
+        (Wish(scenario="quality"), "pointsman.scenario", "'quality'"),
+        (Wish(weights=Weights(1.0, 0.0, 0.0)), "pointsman.weights", "of its own"),
+        (Wish(max_latency_s=1.0), "pointsman.max_latency_s", "of its own"),
+        (Wish(mes=0.4), "pointsman.mes", "0.5 to 0.8"),
+        (Wish(mes=0.9), "pointsman.mes", "0.5 to 0.8"),
+    ],
+)
+def test_what_lies_beyond_is_refused_by_its_name(wish, param, words):
+    with pytest.raises(KeyLimitError, match=words) as caught:
+        LIMITS.admit(wish, default="balanced")
+    assert caught.value.param == param
+
+
+def test_limits_come_back_with_their_key(tmp_path):
+    ring = KeyRing(tmp_path / "keys.json")
+    token, _ = ring.create(["inference"], name="", now=lambda: datetime.now(UTC), limits=LIMITS)
+    assert KeyRing(tmp_path / "keys.json").authenticate(token).limits == LIMITS
+
+
+def test_keys_from_before_there_were_limits_have_none(tmp_path):
+    path = tmp_path / "keys.json"
+    token, _ = KeyRing(path).create(["inference"], name="", now=lambda: datetime.now(UTC))
+    rows = json.loads(path.read_text())["keys"]
+    for row in rows:
+        del row["limits"]
+    path.write_text(json.dumps({"keys": rows}))
+    assert KeyRing(path).authenticate(token).limits == NO_LIMITS
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.8, 0.5), (-0.1, 1.0), (0.0, 1.1), (float("nan"), 1)])
+def test_a_range_that_is_none_is_refused(low, high):
+    with pytest.raises(SettingsError, match="not a range"):
+        KeyLimits(min_mes=low, max_mes=high)
+
+
+def test_a_scenario_that_there_is_not_is_refused():
+    with pytest.raises(SettingsError, match="there are a, b"):
+        check_names(["c"], ["a", "b"])
