@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from serving.learner import Learner, LearnerConfig
 from serving.learner_thread import LearnerThread
 from serving.metrics import Metrics
 from serving.reading import Featurizer
+from serving.reloading import Reloader
 from serving.router import Router, RouterConfig
 from serving.settings import Settings
 from serving.snapshots import PolicyHolder
@@ -52,6 +53,8 @@ class Services:
         None where learning happens in another process.
     new_id
         32 random hexadecimal digits.
+    reloader
+        Takes up changed settings; ``settings`` are those of the start.
     draining
         Set when the server stops: no new work, streams end soon.
     """
@@ -71,6 +74,7 @@ class Services:
     rules: RewardRules
     now: Callable[[], datetime]
     new_id: Callable[[], str]
+    reloader: Reloader
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     closing: AsyncExitStack = field(default_factory=AsyncExitStack)
 
@@ -85,8 +89,13 @@ def new_hex() -> str:
     return secrets.token_hex(16)
 
 
-async def start(settings: Settings) -> Services:
+async def start(settings: Settings, *, source: Callable[[], Settings] | None = None) -> Services:
     """Start everything, slow things side by side; what was started is stopped if one fails.
+
+    Parameters
+    ----------
+    source
+        Reads the settings again, for a reload; None always gives the same ones.
 
     Raises
     ------
@@ -105,6 +114,9 @@ async def start(settings: Settings) -> Services:
             await asyncio.gather(database, features, arms, return_exceptions=True)
             raise
         services = await _assemble(settings, stack, dsn=dsn, featurizer=featurizer, fleet=fleet)
+        if source is not None:
+            reloader = Reloader(settings, source, services.router)
+            services = replace(services, reloader=reloader)
         services.closing.push_async_exit(stack.pop_all())
     return services
 
@@ -214,7 +226,7 @@ async def _assemble(
         holder=holder,
         learner=learner,
         featurizer=featurizer,
-        arms=fleet.arms,
+        arms=router.arms,
         backends=fleet.backends,
         breakers=fleet.breakers,
         keys=KeyRing(settings.keys_file),
@@ -222,6 +234,7 @@ async def _assemble(
         rules=_rules(settings),
         now=utc_now,
         new_id=new_hex,
+        reloader=Reloader(settings, lambda: settings, router),
     )
 
 

@@ -4,6 +4,7 @@ What is heavy is imported by the command that needs it, so that ``--help`` is qu
 """
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,14 +38,16 @@ def serve(
 ) -> None:
     """Serve the routing endpoint."""
     with reporting():
-        settings = load(config, overrides=_overrides(host, port, data_dir))
+        overrides = _overrides(host, port, data_dir)
+        settings = load(config, overrides=overrides)
         from serving.banner import announce
         from serving.observability import configure_logging
 
         configure_logging(settings.server.log_level, settings.server.log_format)
         from serving import run
 
-        raise typer.Exit(run.serve(settings, announce=announce))
+        source = partial(load, config, overrides=overrides)
+        raise typer.Exit(run.serve(settings, announce=announce, source=source))
 
 
 @app.command()

@@ -5,6 +5,7 @@
     PointsmanError
     └── ServingError
         ├── SettingsError           a setting that cannot be used, where, and the nearest valid name
+        ├── ReloadRefusedError      settings that cannot be taken up; those in force stay
         ├── BadRequestError         a request that no arm could answer
         ├── ModelNotFoundError      a model name that is not configured
         ├── UnauthorizedError       no key, or an unknown one
@@ -36,6 +37,13 @@ class SettingsError(ServingError):
     def __init__(self, where: str, why: str, remedy: str = "") -> None:
         super().__init__(f"{where}: {why}" + (f". {remedy}" if remedy else ""))
         self.where = where
+
+
+class ReloadRefusedError(ServingError):
+    """Changed settings that cannot be used, and why."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"not reloaded, the settings in force stay: {why}")
 
 
 class BadRequestError(ServingError):

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from serving.arms import ArmSpec
@@ -51,6 +51,21 @@ async def start_fleet(settings: Settings, stack: AsyncExitStack) -> Fleet:
     )
 
 
+def respecified(spec: ArmSpec, arm: ArmSettings) -> ArmSpec:
+    """``spec`` at the prices that ``arm`` has by now; looking one up may take 60 ms."""
+    return replace(spec, price=_price(arm))
+
+
+def _price(arm: ArmSettings) -> Price:
+    given = arm.price_in is not None and arm.price_out is not None
+    if arm.backend == "llama_cpp":
+        # What runs here has no price a token, unless the operator gives it one.
+        return Price(arm.price_in or 0.0, arm.price_out or 0.0, "config")
+    if arm.backend == "stand_in" and not given:
+        return _STAND_IN_PRICE
+    return choose_price(arm.price_in, arm.price_out, model=arm.model, provider=arm.price_provider)
+
+
 async def _arm(arm: ArmSettings, stack: AsyncExitStack) -> tuple[ArmSpec, Backend]:
     return await _MAKERS[arm.backend](arm, stack)
 
@@ -74,8 +89,7 @@ async def _edge(arm: ArmSettings, stack: AsyncExitStack) -> tuple[ArmSpec, Backe
         arm.id,
         arm.tier,
         config.model,
-        # What runs here has no price a token, unless the operator gives it one.
-        Price(arm.price_in or 0.0, arm.price_out or 0.0, "config"),
+        _price(arm),
         EDGE_CAPABILITIES if arm.capabilities is None else arm.capabilities,
         backend.context_tokens or config.context_tokens,
         backend.digest,
@@ -84,8 +98,7 @@ async def _edge(arm: ArmSettings, stack: AsyncExitStack) -> tuple[ArmSpec, Backe
 
 
 async def _cloud(arm: ArmSettings, stack: AsyncExitStack) -> tuple[ArmSpec, Backend]:
-    price = choose_price(arm.price_in, arm.price_out, model=arm.model, provider=arm.price_provider)
-    return await _http(arm, stack, base_url=arm.base_url or "", model=arm.model, price=price)
+    return await _http(arm, stack, base_url=arm.base_url or "", model=arm.model)
 
 
 async def _stand_in(arm: ArmSettings, stack: AsyncExitStack) -> tuple[ArmSpec, Backend]:
@@ -93,14 +106,11 @@ async def _stand_in(arm: ArmSettings, stack: AsyncExitStack) -> tuple[ArmSpec, B
     stack.push_async_callback(stand_in.aclose)
     await stand_in.start()
     model = arm.model or STAND_IN_MODEL
-    price = _STAND_IN_PRICE
-    if arm.price_in is not None and arm.price_out is not None:
-        price = Price(arm.price_in, arm.price_out, "config")
-    return await _http(arm, stack, base_url=stand_in.base_url, model=model, price=price)
+    return await _http(arm, stack, base_url=stand_in.base_url, model=model)
 
 
 async def _http(
-    arm: ArmSettings, stack: AsyncExitStack, *, base_url: str, model: str, price: Price
+    arm: ArmSettings, stack: AsyncExitStack, *, base_url: str, model: str
 ) -> tuple[ArmSpec, Backend]:
     config = CloudConfig(
         base_url,
@@ -115,7 +125,7 @@ async def _http(
     await backend.start()
     capabilities = frozenset({EVERYTHING}) if arm.capabilities is None else arm.capabilities
     digest = f"{model} at {base_url}" if arm.backend == "openai" else model
-    spec = ArmSpec(arm.id, arm.tier, model, price, capabilities, arm.context_tokens, digest)
+    spec = ArmSpec(arm.id, arm.tier, model, _price(arm), capabilities, arm.context_tokens, digest)
     return spec, backend
 
 

@@ -105,6 +105,17 @@ class Router:
             featurizer, threads=config.featurizer_threads, keep_prompts=config.keep_prompts
         )
 
+    def reconfigure(
+        self,
+        arms: Sequence[ArmSpec],
+        *,
+        scenarios: Mapping[str, Scenario],
+        default_scenario: str,
+    ) -> None:
+        """Take up other prices and scenarios; the next query is decided with them."""
+        self.arms.update({spec.arm_id: spec for spec in arms})
+        self.selector = Selector(arms, scenarios=scenarios, default_scenario=default_scenario)
+
     async def decide(
         self,
         query: Query,

@@ -20,16 +20,24 @@ from serving.settings import Settings
 _AFTER_DRAIN_S = 2
 
 
-def serve(settings: Settings, *, announce: Callable[[Services, str], None]) -> int:
+def serve(
+    settings: Settings,
+    *,
+    announce: Callable[[Services, str], None],
+    source: Callable[[], Settings] | None = None,
+) -> int:
     """Serve until told to stop; the exit code.
 
     The first SIGTERM or SIGINT drains: readiness turns 503, answers on their way finish or, after
-    ``server.drain_s``, end with an error in the stream. The second one stops now.
+    ``server.drain_s``, end with an error in the stream. The second one stops now. SIGHUP reads the
+    settings again.
 
     Parameters
     ----------
     announce
         Called with the services and the URL once requests are taken.
+    source
+        Reads the settings again; None always gives the same ones.
 
     Raises
     ------
@@ -38,7 +46,7 @@ def serve(settings: Settings, *, announce: Callable[[Services, str], None]) -> i
     """
     check_exposure(settings.server.host, KeyRing(settings.keys_file))
     with _bound(settings) as sock, asyncio.Runner(loop_factory=_loop) as runner:
-        return runner.run(_Process(settings, sock, announce).main())
+        return runner.run(_Process(settings, sock, announce, source).main())
 
 
 def learn(settings: Settings) -> int:
@@ -104,16 +112,19 @@ class _Process:
     settings: Settings
     sock: socket.socket
     announce: Callable[[Services, str], None]
+    source: Callable[[], Settings] | None
     server: uvicorn.Server | None = None
     services: Services | None = None
     draining: "asyncio.Task[None] | None" = None
+    reloading: "asyncio.Task[None] | None" = None
 
     async def main(self) -> int:
         loop, this = asyncio.get_running_loop(), asyncio.current_task()
         for sign in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sign, self._on_signal, this)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         try:
-            self.services = await bootstrap.start(self.settings)
+            self.services = await bootstrap.start(self.settings, source=self.source)
         except asyncio.CancelledError:
             return 0  # told to stop while starting; bootstrap has cleaned up
         try:
@@ -151,6 +162,12 @@ class _Process:
         else:
             self.draining.cancel()
             self.server.force_exit = self.server.should_exit = True
+
+    def _on_hangup(self) -> None:
+        # What is still starting has just read the settings.
+        if self.services is not None:
+            work = self.services.reloader.reload_or_log()
+            self.reloading = asyncio.create_task(work)
 
     async def _drain(self, services: Services, server: uvicorn.Server) -> None:
         log = structlog.get_logger("pointsman")

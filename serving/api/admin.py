@@ -1,4 +1,6 @@
-"""Health and metrics."""
+"""Health, metrics and reloading."""
+
+from dataclasses import asdict
 
 from fastapi import APIRouter, Request, Response
 
@@ -57,6 +59,18 @@ async def get_metrics(request: Request) -> Response:
         services(request).metrics.render(),
         media_type="text/plain; version=0.0.4; charset=utf-8",
     )
+
+
+@router.post("/v1/reload")
+async def post_reload(request: Request) -> Response:
+    """Read the settings again, as SIGHUP does; scope admin.
+
+    Scenarios and prices act on the next query; the reply also names what changed in the file and
+    needs a restart. Settings that cannot be used are a 422 with the reasons, and nothing changes.
+    """
+    authorise(request, "admin")
+    found = await services(request).reloader.reload()
+    return json_response(asdict(found), 200)
 
 
 async def _observe(at: Services) -> None:

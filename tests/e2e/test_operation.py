@@ -20,6 +20,7 @@ ROUTES = [
     ("POST", "/v1/feedback/batch", {"feedback": [JUDGEMENT]}, "feedback", 200),
     ("GET", f"/v1/decisions/{NOBODY}", None, "feedback", 404),
     ("POST", f"/v1/decisions/{NOBODY}/outcome", {"latency_s": 1}, "feedback", 404),
+    ("POST", "/v1/reload", None, "admin", 200),
     ("GET", "/metrics", None, "admin", 200),
 ]
 OPEN = {"/health", "/health/live", "/health/ready", "/health/learn"}

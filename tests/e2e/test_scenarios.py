@@ -1,8 +1,11 @@
 """Scenarios of requests and keys, in a real server."""
 
 import json
+import signal
 
 import pytest
+
+from tests.running import STAND_IN_ARM, RunningServer, until
 
 HELLO = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4}
 
@@ -57,3 +60,108 @@ def test_a_key_for_a_scenario_that_there_is_not_is_not_made(locked):
     done = locked.cli("keys", "create", "--scope", "inference", "--scenario", "cheap")
     assert done.returncode != 0
     assert "no scenario 'cheap'; there are quality" in done.stderr.replace("\n", " ")
+
+
+@pytest.fixture(scope="module")
+def reloaded():
+    """A server whose settings a test may change; two stand-ins, one free and one dear."""
+    arms = [
+        {**STAND_IN_ARM, "id": "edge", "tier": "edge", "price_in": 0.0, "price_out": 0.0},
+        {**STAND_IN_ARM, "price_in": 10.0, "price_out": 10.0},
+    ]
+    running = RunningServer({"arms": arms})
+    try:
+        yield running.start()
+    finally:
+        running.stop()
+        running.clear()
+
+
+def rewrite(running, **changes):
+    settings = {**running._settings, **changes}
+    (running.data_dir / "settings.yaml").write_text(json.dumps(settings))
+
+
+def route(client, model="auto"):
+    return client.post("/v1/route", json={**HELLO, "model": model}).json()
+
+
+def logged(client, made):
+    return client.get(f"/v1/decisions/{made['decision_id']}").json()
+
+
+def test_a_reload_acts_on_the_next_query_without_learning_anew(reloaded):
+    cheap = {"w_quality": 0.1, "w_cost": 0.9, "w_latency": 0.0, "cost_ceiling_usd": 0.002}
+    with reloaded.client() as client:
+        before = route(client)
+        assert client.get("/v1/models/auto:cheap").status_code == 404
+        rewrite(reloaded, scenarios={"cheap": cheap}, scenario="cheap")
+        reply = client.post("/v1/reload")
+        after = route(client)
+        decision = logged(client, after)
+    assert reply.json() == {
+        "changed": ["scenario", *(f"scenarios.cheap.{name}" for name in sorted({*cheap, "mes",
+                    "latency_ceiling_s"}))],
+        "needs_restart": [],
+    }  # fmt: skip
+    assert (before["scenario"], after["scenario"]) == ("balanced", "cheap")
+    assert before["policy_version"] == after["policy_version"]
+    assert decision["scenario"]["w_cost"] == 0.9
+    assert after["pmf"]["edge"] > before["pmf"]["edge"]
+
+
+def test_a_new_price_acts_on_the_next_query(reloaded):
+    arms = [dict(arm) for arm in reloaded._settings["arms"]]
+    arms[1]["price_out"] = 1000.0
+    with reloaded.client() as client:
+        before = client.post("/v1/chat/completions", json={**HELLO, "model": "cloud"})
+        rewrite(reloaded, arms=arms)
+        changed = client.post("/v1/reload").json()["changed"]
+        after = client.post("/v1/chat/completions", json={**HELLO, "model": "cloud"})
+    assert "arms.cloud.price_out" in changed
+    cost = "x-pointsman-cost-usd"
+    assert float(after.headers[cost]) > 20 * float(before.headers[cost]) > 0.0
+
+
+def test_what_needs_a_restart_is_told_and_left(reloaded):
+    rewrite(reloaded, policy={"gamma": 33.0}, server={"drain_s": 7.0})
+    with reloaded.client() as client:
+        found = client.post("/v1/reload").json()
+    assert found["needs_restart"] == ["policy.gamma", "server.drain_s"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"scenarios": {"bad": {"w_quality": 1, "w_cost": 1, "w_latency": 1}}}, "sum to 1"),
+        ({"scenario": "fastest"}, "does not exist"),
+        ({"scenarios": {"bad": {"w_quality": 1, "w_cost": 0, "w_latency": 0, "mes": 2}}}, "mes"),
+        ({"wrong": 1}, "unknown setting"),
+    ],
+)
+def test_a_bad_file_is_refused_with_reasons_and_the_old_settings_stay(reloaded, changes, reason):
+    good = {"good": {"w_quality": 1.0, "w_cost": 0.0, "w_latency": 0.0}}
+    with reloaded.client() as client:
+        rewrite(reloaded, scenarios=good)
+        assert client.post("/v1/reload").status_code == 200
+        rewrite(reloaded, **changes)
+        refused = client.post("/v1/reload")
+        answered = asked(client, scenario="good")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "bad_settings")
+    assert reason in refused.json()["error"]["message"]
+    assert answered.headers["x-pointsman-scenario"] == "good"
+
+
+def test_a_hangup_reloads_and_a_bad_file_leaves_the_server_as_it_was(reloaded):
+    names = "auto:first", "auto:second"
+    own = {"w_quality": 1.0, "w_cost": 0.0, "w_latency": 0.0}
+    with reloaded.client() as client:
+        rewrite(reloaded, scenarios={"first": own})
+        reloaded.signal(signal.SIGHUP)
+        until(lambda: client.get(f"/v1/models/{names[0]}").status_code == 200)
+        rewrite(reloaded, scenarios={"second": {**own, "w_cost": 0.5}})
+        refusals = reloaded.log.count("reload refused")
+        reloaded.signal(signal.SIGHUP)
+        until(lambda: reloaded.log.count("reload refused") > refusals)
+        found = [client.get(f"/v1/models/{name}").status_code for name in names]
+    assert found == [200, 404]
