@@ -41,9 +41,8 @@ class Gatekeeper(Protocol):
 
         Returns
         -------
-        Neither verdict below the exploration floor; ``estimates`` say what is still to come:
-        the quality of what would be delivered, and the cost and latency on top of what the edge has
-        already taken (0 for ``accept``).
+        Neither verdict below the exploration floor; ``estimates`` are of what would be delivered,
+        with the cost and latency of both stages together, as the outcome will hold them.
 
         Raises
         ------

@@ -8,13 +8,16 @@ from bandit.errors import NoEligibleArmError
 from bandit.pacing import affordable_floor
 from bandit.policies.acquaintance import Acquaintance
 from bandit.policies.archive import read_policy, write_archive
+from bandit.policies.cascades import Cascades, bills, judged_pair
 from bandit.policies.config import PolicyConfig
 from bandit.policies.doubt import Doubt
 from bandit.policies.exploration import inverse_gap_weighting
+from bandit.policies.gatehouse import EdgeAnswer
 from bandit.policies.inputs import Blocks, Layout, check_interaction
 from bandit.policies.magnitude import Magnitude
 from bandit.policies.vw import VW_VERSION, Regressor
-from bandit.primitives import Arm, Context, Estimate, FloatVector, Interaction, Prediction
+from bandit.policies.worth import clipped, utility_of
+from bandit.primitives import Arm, Context, Estimate, FloatVector, Interaction, Prediction, Reward
 from bandit.utility import Scenario
 
 _PRIOR_QUALITY = 0.7
@@ -71,6 +74,7 @@ class ComposedPolicy:
         self._spread: dict[str, list[float]] = {}
         self._doubt = Doubt()
         self._acquaintance = Acquaintance(self._n_kinds)
+        self._cascades = Cascades(config)
         self._build({})
 
     @property
@@ -102,7 +106,7 @@ class ComposedPolicy:
             raise NoEligibleArmError
         x = self._layout.flatten(context)
         heads = self._heads(x, scenario)
-        estimates = tuple(self._estimate(arm, heads, scenario) for arm in arms)
+        estimates = self._estimates(arms, heads, scenario)
         gap = self._typical_gap(scenario.name)
         charges = [
             scenario.charge(e.cost_usd, latency_s=e.latency_s, quality=e.quality) for e in estimates
@@ -127,6 +131,30 @@ class ComposedPolicy:
             self._latency.model.predict_blocks(small, n) if slow else None,
         )
 
+    def _estimates(
+        self, arms: Sequence[Arm], heads: _Heads, scenario: Scenario
+    ) -> tuple[Estimate, ...]:
+        found = {arm.arm_id: self._estimate(arm, heads, scenario) for arm in arms}
+        for arm in arms:
+            if arm.parts and found.keys() >= set(arm.parts):
+                edge, cloud = (found[part] for part in arm.parts)
+                found[arm.arm_id] = self._cascades.joined(edge, cloud, scenario)
+        return tuple(found.values())
+
+    def gate(
+        self,
+        context: Context,
+        edge: Arm,
+        cloud: Arm,
+        scenario: Scenario,
+        signals: Mapping[str, float],
+    ) -> Prediction:
+        """Probabilities of accepting and escalating; see `bandit.gate.Gatekeeper.gate`."""
+        heads = self._heads(self._layout.flatten(context), scenario)
+        parts = self._estimate(edge, heads, scenario), self._estimate(cloud, heads, scenario)
+        answer = EdgeAnswer(signals, edge.digest, *(part.quality or 0.0 for part in parts))
+        return self._cascades.gate(answer, parts, scenario, self.version)
+
     def _estimate(self, arm: Arm, heads: _Heads, scenario: Scenario) -> Estimate:
         block = self._blocks.of(arm.arm_id)
         quality = heads.common + heads.difference[block]
@@ -136,15 +164,8 @@ class ComposedPolicy:
         if heads.latency is not None:
             latency = self._latency.expected(heads.latency[block], arm.arm_id, _PRIOR_LATENCY_S)
             latency += arm.features.get("queue_s", 0.0)
-        # Unclipped quality keeps the order of two arms that are both near the edge of the range.
-        utility = scenario.w_quality * (
-            quality if scenario.mes is None else min(1.0, quality / scenario.mes)
-        )
-        # What an unknown price will cost is unknown, not nothing: count it as the ceiling.
-        ceiling = scenario.cost_ceiling_usd
-        utility += scenario.w_cost * scenario.cost_term(ceiling if cost is None else cost)
-        utility += scenario.w_latency * scenario.latency_term(latency or 0.0)
-        return Estimate(min(1.0, max(0.0, quality)), cost, latency, utility)
+        utility = utility_of(scenario, quality, cost, latency)
+        return Estimate(clipped(quality), cost, latency, utility)
 
     def _expected_cost(self, arm: Arm, log_ratio: float) -> float | None:
         price = _token_price(arm)
@@ -174,33 +195,51 @@ class ComposedPolicy:
         check_interaction(interaction)
         decision, reward = interaction.decision, interaction.reward
         x = self._layout.flatten_to_learn(decision.context)
-        block = self._blocks.add(decision.arm)
+        answer = self._edge_answer(x, interaction)
         if reward.quality is not None:
             if self._doubt.refutes(decision, reward.quality):
                 self._common, self._difference = self._quality_models({})
-            # Each part learns what the other leaves over, so that an arm seen rarely is not
-            # explained away by the one seen often. Averages lag: they would leave too much.
-            target = reward.quality - _PRIOR_QUALITY
-            common = self._common.predict_latest(x)
-            difference = self._difference.predict_latest(x, block)
-            self._difference.learn(x, target - common, block)
-            self._common.learn(x, target - difference)
+            for arm_id, quality in self._cascades.votes(interaction, answer):
+                self._learn_quality(x, self._blocks.add(arm_id), quality)
             self._note_gap(decision.scenario.name, decision.prediction)
             self._acquaintance.note(decision.context, judged=True)
         if reward.cost_usd is not None or reward.latency_s is not None:
-            self._learn_magnitudes(interaction, x.take(self._small), block)
+            if answer is not None:
+                self._cascades.note(answer)
+            for arm, bill in bills(interaction):
+                self._learn_magnitudes(x.take(self._small), arm, bill)
             self._acquaintance.note(decision.context, judged=False)
         self.n_interactions += 1
 
-    def _learn_magnitudes(self, interaction: Interaction, small: FloatVector, block: int) -> None:
-        arm, reward = interaction.decision.chosen, interaction.reward
-        if reward.latency_s is not None:
-            own = max(1e-3, reward.latency_s - arm.features.get("queue_s", 0.0))
+    def _edge_answer(self, x: FloatVector, interaction: Interaction) -> EdgeAnswer | None:
+        pair = judged_pair(interaction)
+        if pair is None:
+            return None
+        common = _PRIOR_QUALITY + self._common.predict(x)
+        expected = (
+            clipped(common + self._difference.predict(x, self._blocks.of(arm_id)))
+            for arm_id in (pair.edge, pair.cloud)
+        )
+        return EdgeAnswer(interaction.signals, pair.digest, *expected)
+
+    def _learn_quality(self, x: FloatVector, block: int, quality: float) -> None:
+        # Each part learns what the other leaves over, so that an arm seen rarely is not
+        # explained away by the one seen often. Averages lag: they would leave too much.
+        target = quality - _PRIOR_QUALITY
+        common = self._common.predict_latest(x)
+        difference = self._difference.predict_latest(x, block)
+        self._difference.learn(x, target - common, block)
+        self._common.learn(x, target - difference)
+
+    def _learn_magnitudes(self, small: FloatVector, arm: Arm, bill: Reward) -> None:
+        block = self._blocks.add(arm.arm_id)
+        if bill.latency_s is not None:
+            own = max(1e-3, bill.latency_s - arm.features.get("queue_s", 0.0))
             self._latency.learn(small, block, arm.arm_id, own / _PRIOR_LATENCY_S)
         price = _token_price(arm)
-        if reward.cost_usd is not None and price != 0.0:
+        if bill.cost_usd is not None and price != 0.0:
             prior = _PRIOR_TOKENS * (price or 1e-6)
-            self._cost.learn(small, block, arm.arm_id, reward.cost_usd / prior)
+            self._cost.learn(small, block, arm.arm_id, bill.cost_usd / prior)
 
     def _note_gap(self, scenario: str, prediction: Prediction) -> None:
         utilities = [e.utility for e in prediction.estimates]
@@ -241,12 +280,14 @@ class ComposedPolicy:
             "acquaintance": self._acquaintance.state(),
             "cost_smear": self._cost.smear,
             "latency_smear": self._latency.smear,
+            "cascades": self._cascades.state(),
         }
         blobs = {
             "common": self._common.dump(),
             "difference": self._difference.dump(),
             "cost": self._cost.model.dump(),
             "latency": self._latency.model.dump(),
+            **self._cascades.dump(),
         }
         return write_archive(header, blobs)
 
@@ -257,6 +298,7 @@ class ComposedPolicy:
         self._blocks = Blocks(header["arms"])
         self._doubt = Doubt(header.get("doubt"))
         self._acquaintance = Acquaintance(self._n_kinds, header.get("acquaintance"))
+        self._cascades = Cascades(self.config, header.get("cascades"), blobs)
         self._spread = {k: list(v) for k, v in header["spread"].items()}
         self._cost.smear = {k: list(v) for k, v in header["cost_smear"].items()}
         self._latency.smear = {k: list(v) for k, v in header["latency_smear"].items()}

@@ -26,9 +26,15 @@ def check_interaction(interaction: Interaction) -> None:
         value = getattr(interaction.reward, name)
         if value is not None and not (math.isfinite(value) and low <= value <= high):
             raise BadInteractionError(name, value)
-    p = interaction.decision.propensity
-    if not (math.isfinite(p) and 0.0 < p <= 1.0):
-        raise BadInteractionError("propensity", p)
+    draws = {"propensity": interaction.decision.propensity}
+    if interaction.gating is not None:
+        draws["gating.propensity"] = interaction.gating.propensity
+    for name, p in draws.items():
+        if not (math.isfinite(p) and 0.0 < p <= 1.0):
+            raise BadInteractionError(name, p)
+    for name, value in interaction.signals.items():
+        if not math.isfinite(value):
+            raise BadInteractionError(f"signals.{name}", value)
 
 
 class Layout:

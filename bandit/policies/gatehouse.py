@@ -1,0 +1,170 @@
+"""The gate of a cascade: learned from what an edge answer shows of itself.
+
+Two ridge regressions correct what the policy expects of the edge and of the cloud at a context by
+the signals of the edge's answer: how good is this answer, and how good would the cloud's be on a
+query that made the edge answer like this? So it learns not to escalate what the cloud fails too.
+The edge's is calibrated per model digest. How much signals tell (the spread of the correction)
+is what looking at the edge's answer is worth, and prices the cascade as an arm.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bandit.policies.isotonic import Calibration
+from bandit.policies.linear import Ridge, Vector
+from bandit.policies.signals import MAX_SIGNALS, SignalScale
+
+_PRIOR_QUALITY = 0.7
+_HUNCH = 0.35
+"""Quality between the answer that looks best and the one that looks worst, before any label."""
+_RIDGE = 40.0
+_KEEP = 0.999
+"""What a label's weight becomes with every later label: a thousand are remembered."""
+_N_FEATURES = 2 * MAX_SIGNALS + 4
+_PARTS = ("gram", "inverse", "moment")
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """Expected quality of the edge's answer, and of the cloud's, once the signals are known."""
+
+    edge: float
+    cloud: float
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeAnswer:
+    """An answer of the edge that is to be judged.
+
+    Attributes
+    ----------
+    edge_quality, cloud_quality
+        What was expected of either before the answer was seen.
+    digest
+        Of the edge's model.
+    """
+
+    signals: Mapping[str, float]
+    digest: str
+    edge_quality: float
+    cloud_quality: float
+
+
+class Gatehouse:
+    """Judges edge answers by their signals, and learns to.
+
+    Parameters
+    ----------
+    saved, blobs
+        What `state` and `dump` gave, to continue from.
+    """
+
+    def __init__(
+        self, saved: Mapping[str, Any] | None = None, blobs: Mapping[str, bytes] | None = None
+    ) -> None:
+        state = saved or {}
+        self._scale = SignalScale(state.get("scale"))
+        self._edge = _ridge(state.get("edge_steps", 0), "gate_edge", blobs or {})
+        self._cloud = _ridge(state.get("cloud_steps", 0), "gate_cloud", blobs or {})
+        self._calibrations = {
+            digest: Calibration(**kept) for digest, kept in state.get("calibrations", {}).items()
+        }
+        # Ten corrections of a tenth stand in until real ones are seen.
+        self._squares: list[float] = list(state.get("squares", (10 * 0.1**2, 10.0)))
+
+    def assess(self, answer: EdgeAnswer) -> Assessment:
+        """What the answer and the alternative are worth, now that the answer is there.
+
+        Raises
+        ------
+        BadInteractionError
+            If a signal is not finite.
+        """
+        x, hunch = self._features(answer)
+        raw = answer.edge_quality + hunch + float(self._edge.theta @ x)
+        calibration = self._calibrations.get(answer.digest)
+        return Assessment(
+            raw if calibration is None else calibration(raw),
+            answer.cloud_quality + float(self._cloud.theta @ x),
+        )
+
+    def _features(self, answer: EdgeAnswer) -> tuple[Vector, float]:
+        z, known = self._scale.vector(answer.signals, answer.digest)
+        hunch = self._scale.hunch(z) - 0.5
+        expected = (
+            1.0,
+            answer.edge_quality - _PRIOR_QUALITY,
+            answer.cloud_quality - _PRIOR_QUALITY,
+            2.0 * hunch,
+        )
+        return np.concatenate([z, 0.5 * (z * z - known), expected]), _HUNCH * hunch
+
+    # -- learning -------------------------------------------------------------------------------
+
+    def note(self, answer: EdgeAnswer) -> None:
+        """Count an edge answer, judged or not: the scale of its signals, and what they tell."""
+        found = self.assess(answer)
+        before = answer.cloud_quality - answer.edge_quality
+        told = (found.cloud - found.edge) - before
+        self._squares[0] = 0.995 * self._squares[0] + told * told
+        self._squares[1] = 0.995 * self._squares[1] + 1.0
+        self._scale.note(answer.signals, answer.digest)
+
+    def learn_edge(self, answer: EdgeAnswer, quality: float) -> None:
+        """Learn how good the edge's answer was."""
+        x, hunch = self._features(answer)
+        base = answer.edge_quality + hunch
+        known = self._calibrations.pop(answer.digest, None) or Calibration()
+        known.learn(base + float(self._edge.theta @ x), quality)
+        # The latest digest lies last; the oldest goes.
+        self._calibrations[answer.digest] = known
+        while len(self._calibrations) > 4:
+            del self._calibrations[next(iter(self._calibrations))]
+        self._edge.learn(x, quality - base, keep=_KEEP)
+
+    def learn_cloud(self, answer: EdgeAnswer, quality: float) -> None:
+        """Learn how good the cloud's answer was where the edge's was not accepted."""
+        x, _ = self._features(answer)
+        self._cloud.learn(x, quality - answer.cloud_quality, keep=_KEEP)
+
+    @property
+    def told(self) -> float:
+        """Standard deviation of what signals add to the difference in quality."""
+        return math.sqrt(self._squares[0] / self._squares[1])
+
+    # -- keeping --------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """All but the regressions, as JSON-ready data."""
+        return {
+            "scale": self._scale.state(),
+            "calibrations": {d: c.state() for d, c in self._calibrations.items()},
+            "squares": self._squares,
+            "edge_steps": self._edge.steps,
+            "cloud_steps": self._cloud.steps,
+        }
+
+    def dump(self) -> dict[str, bytes]:
+        """The regressions."""
+        named = {"gate_edge": self._edge, "gate_cloud": self._cloud}
+        return {
+            f"{name}_{part}": getattr(model, part).tobytes()
+            for name, model in named.items()
+            for part in _PARTS
+            if model.steps
+        }
+
+
+def _ridge(steps: int, name: str, blobs: Mapping[str, bytes]) -> Ridge:
+    model = Ridge(_N_FEATURES, ridge=_RIDGE)
+    if steps:
+        model.steps = steps
+        for part in _PARTS:
+            shape = getattr(model, part).shape
+            setattr(model, part, np.frombuffer(blobs[f"{name}_{part}"]).reshape(shape).copy())
+        model.theta = model.inverse @ model.moment
+    return model
