@@ -160,3 +160,33 @@ def outcome_observation(
     seen_edge = np.asarray(edge, dtype=np.float64) + both
     seen_cloud = np.asarray(cloud, dtype=np.float64) + both * np.asarray(escalate)
     return np.asarray(seen_edge), np.asarray(seen_cloud)
+
+
+def gated_observation(
+    direct: float, through: float, *, passed: float = 1.0, typical: float = 1.0
+) -> tuple[float, float]:
+    """What to divide by for an arm that is also part of cascades: drawn itself, and gated.
+
+    Unlike `outcome_observation` it needs the gate's probability only where a gate spoke. With
+    ``P = direct + through``, rows of the arm itself are worth ``1 / P`` and gated ones
+    ``typical / (P passed)``: their means add up to ``direct / P + through / P = 1``, whatever the
+    gate makes of each answer. Where ``passed`` is ``typical`` both are `outcome_observation`.
+
+    Parameters
+    ----------
+    direct
+        Probability with which the arm itself is drawn.
+    through
+        Mean probability of seeing it through gates: ``Σ p(cascade) · typical``.
+    passed
+        Probability with which this gate delivered this answer, in (0, 1].
+    typical
+        Mean of ``passed`` over the draws of this cascade, in (0, 1].
+
+    Examples
+    --------
+    >>> gated_observation(0.25, 0.5 * 0.5, passed=0.75, typical=0.5)
+    (0.5, 0.75)
+    """
+    both = direct + through
+    return both, both * passed / typical

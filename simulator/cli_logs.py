@@ -43,8 +43,9 @@ def evaluate(
 ) -> None:
     """Value policies from the log, without running them: off-policy estimates with intervals."""
     with reporting():
-        from simulator.evaluate import EvaluationConfig, records_from
+        from simulator.evaluate import EvaluationConfig
         from simulator.evaluate import evaluate as value
+        from simulator.evidence import records_from
         from simulator.logs import Period, named_candidates, parse_moment, read_events, with_log
 
         settings = _settings(config, data_dir)
@@ -88,7 +89,7 @@ def replay(
     replay of ``simulate``, and keeps a fraction of the decisions.
     """
     with reporting():
-        from simulator.evaluate import records_from
+        from simulator.evidence import records_from
         from simulator.log_replay import SOURCE, replay_log, usable
         from simulator.logs import Period, parse_moment, read_events, with_log
         from simulator.roster import blank_policy, split_labels

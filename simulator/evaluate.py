@@ -4,48 +4,25 @@ Quality, cost and latency are stored raw, so the reward is composed here, under 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bandit.confseq import ConfidenceSequence, lift_sequence, value_sequence
-from bandit.ope import ValueEstimate, estimate_all, preferred, snips
+from bandit.confseq import lift_sequence, value_sequence
+from bandit.ope import estimate_all, preferred, snips
 from bandit.primitives import Decision
 from bandit.sample import Sample
 from bandit.support import support_report
 from bandit.utility import Scenario
-from feedback.log import LogEvent, LoggedDecision
-from feedback.outcome import Outcome
-from feedback.reward import METRIC_WEIGHTS, combine, to_reward
+from feedback.reward import to_reward
 from simulator.candidates import Candidate
+from simulator.evaluation import EvaluationReport
+from simulator.evidence import EvaluationRecord, Gates, Sighting, gates_of, silence
 from simulator.reward_model import Rows, cross_fitted, folds
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluationRecord:
-    """A decision with what became of it; at most one record a decision.
-
-    Attributes
-    ----------
-    quality
-        Judged quality in [0, 1], or None.
-    arm
-        Whose outcome this is, if not the drawn arm's: a cascade shows the edge's answer too.
-    observation_probability
-        With which that outcome could be seen (`bandit.support.outcome_observation`), where it is
-        not the propensity of the arm drawn.
-    """
-
-    logged: LoggedDecision
-    outcome: Outcome | None
-    quality: float | None = None
-    arm: str | None = None
-    observation_probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,96 +50,22 @@ class EvaluationConfig:
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class EvaluationReport:
-    """What the log says of a candidate.
-
-    Attributes
-    ----------
-    n, n_forced, n_unrewarded, n_unvalued
-        Decisions used, and those left out: the arm was imposed; the reward is not known (nobody
-        judged it, or it failed); the candidate could not say what it would do.
-    logged
-        The logging policy's own mean reward on the same rows.
-    estimates
-        The candidate's value by every method; ``headline`` names the one to read first.
-    unsupported, below_floor
-        Shares of the candidate's choices that the log never, or hardly, tried.
-    value_sequence, lift_sequence
-        Bounds, over the growing log, on its value and on its advantage over the logging policy.
-    """
-
-    candidate: str
-    scenario: str
-    n: int
-    n_forced: int
-    n_unrewarded: int
-    n_unvalued: int
-    floor: float
-    logged: ValueEstimate | None = None
-    estimates: tuple[ValueEstimate, ...] = ()
-    headline: str | None = None
-    unsupported: float = 0.0
-    below_floor: float = 0.0
-    value_sequence: ConfidenceSequence | None = None
-    lift_sequence: ConfidenceSequence | None = None
-    warnings: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
-        return {
-            "candidate": self.candidate,
-            "scenario": self.scenario,
-            "n": self.n,
-            "left_out": {
-                "forced": self.n_forced,
-                "unrewarded": self.n_unrewarded,
-                "unvalued": self.n_unvalued,
-            },
-            "floor": self.floor,
-            "logged": None if self.logged is None else self.logged.to_dict(),
-            "estimates": [estimate.to_dict() for estimate in self.estimates],
-            "headline": self.headline,
-            "support": {"unsupported": self.unsupported, "below_floor": self.below_floor},
-            "anytime": {
-                "value": _points(self.value_sequence),
-                "lift": _points(self.lift_sequence),
-            },
-            "warnings": list(self.warnings),
-        }
-
-
 @dataclass(slots=True)
 class _Kept:
-    """Rows that can be used, column by column, and counts of those that cannot."""
+    """Rows that can be used, column by column, and counts of those that cannot.
+
+    ``sights`` has, for every row, what it shows: arm, reward, and what to divide by; the first is
+    what was drawn and served.
+    """
 
     decisions: list[Decision] = field(default_factory=list)
-    arms: list[str] = field(default_factory=list)
-    reward: list[float] = field(default_factory=list)
+    sights: list[list[tuple[str, float, float]]] = field(default_factory=list)
     target: list[Sequence[float]] = field(default_factory=list)
-    seen: list[float] = field(default_factory=list)
     n_forced: int = 0
     n_unrewarded: int = 0
+    n_diverted: int = 0
     n_unvalued: int = 0
     n_absent: int = 0
-
-
-def records_from(
-    events: Iterable[LogEvent], *, weights: Mapping[str, float] = METRIC_WEIGHTS
-) -> list[EvaluationRecord]:
-    """One record a decision, in the order of their first events, with all that is known by now."""
-    latest: dict[str, LogEvent] = {}
-    for event in events:
-        decision_id = event.logged.decision.decision_id
-        known = latest.get(decision_id)
-        if known is None or event.position >= known.position:
-            latest[decision_id] = event
-    return [
-        EvaluationRecord(
-            event.logged, event.outcome, combine((row for _, row in event.feedback), weights)
-        )
-        for event in latest.values()
-    ]
 
 
 def evaluate(
@@ -176,23 +79,31 @@ def evaluate(
     ``records`` are in the order of the log; the sequences depend on it.
     """
     chosen = config or EvaluationConfig()
-    kept = _keep(records, candidate, chosen.scenario)
+    gates = gates_of(records)
+    kept = _keep(records, candidate, chosen.scenario, gates)
     report = EvaluationReport(
         candidate.name,
         "each decision's own" if chosen.scenario is None else chosen.scenario.name,
-        len(kept.reward),
+        len(kept.decisions),
         kept.n_forced,
         kept.n_unrewarded,
+        kept.n_diverted,
         kept.n_unvalued,
         chosen.floor or 0.0,
     )
-    if len(kept.reward) < 2:
-        return replace(report, warnings=("fewer than two decisions can be used",))
-    return _valued(report, kept, candidate, chosen)
+    quiet = silence(records)
+    told = () if quiet is None else (quiet,)
+    if len(kept.decisions) < 2:
+        return replace(report, warnings=("fewer than two decisions can be used", *told))
+    report = _valued(report, kept, candidate, chosen, gates)
+    return replace(report, warnings=(*told, *report.warnings))
 
 
 def _keep(
-    records: Sequence[EvaluationRecord], candidate: Candidate, scenario: Scenario | None
+    records: Sequence[EvaluationRecord],
+    candidate: Candidate,
+    scenario: Scenario | None,
+    gates: Gates,
 ) -> _Kept:
     kept = _Kept()
     for record in records:
@@ -200,9 +111,16 @@ def _keep(
         if decision.forced:
             kept.n_forced += 1
             continue
+        if record.outcome is not None and record.outcome.arm != decision.arm:
+            kept.n_diverted += 1
+            continue
         wanted = scenario or decision.scenario
-        value = to_reward(wanted, quality=record.quality, outcome=record.outcome).value
-        if value is None:
+        sights = [
+            (seen.arm, value, seen.probability)
+            for seen in gates.sightings(record)
+            if (value := _value(wanted, record, seen)) is not None
+        ]
+        if not sights or sights[0][0] != decision.arm:
             kept.n_unrewarded += 1
             continue
         pmf = candidate.pmf(decision)
@@ -211,45 +129,42 @@ def _keep(
             continue
         kept.n_absent += candidate.arm is not None and candidate.arm not in decision.prediction.arms
         kept.decisions.append(decision)
-        kept.arms.append(record.arm or decision.arm)
-        kept.reward.append(value)
+        kept.sights.append(sights)
         kept.target.append(pmf)
-        kept.seen.append(record.observation_probability or decision.propensity)
     return kept
 
 
+def _value(scenario: Scenario, record: EvaluationRecord, seen: Sighting) -> float | None:
+    return to_reward(scenario, quality=record.quality, outcome=seen.outcome).value
+
+
 def _valued(
-    report: EvaluationReport, kept: _Kept, candidate: Candidate, config: EvaluationConfig
+    report: EvaluationReport,
+    kept: _Kept,
+    candidate: Candidate,
+    config: EvaluationConfig,
+    gates: Gates,
 ) -> EvaluationReport:
-    arms = sorted({arm for d in kept.decisions for arm in d.prediction.arms} | set(kept.arms))
-    column = {arm: i for i, arm in enumerate(arms)}
-    rows = np.arange(len(kept.reward))
-    arm = np.array([column[name] for name in kept.arms], dtype=np.int64)
-    logged, target = _matrices(kept, column)
-    reward, seen = np.array(kept.reward), np.array(kept.seen)
-    session = _sessions(kept.decisions)
-    q = _modelled(kept.decisions, Rows(np.empty((0, 0)), arm, reward, len(arms)), session, config)
-    sample = Sample(
-        reward,
-        np.array([d.propensity for d in kept.decisions]),
-        target[rows, arm],
-        q_logged=q[rows, arm],
-        q_target=(target * q).sum(axis=1),
-        observation_probability=seen,
-        session=session if len(np.unique(session)) < len(session) else None,
+    arms = sorted(
+        {arm for d in kept.decisions for arm in d.prediction.arms}
+        | {arm for sights in kept.sights for arm, _, _ in sights}
     )
-    logged[rows, arm] = seen
-    floor, warnings = _floor(config.floor, logged, sample.weight)
-    support = support_report(target, logged, floor=floor)
+    column = {arm: i for i, arm in enumerate(arms)}
+    logged, target = _matrices(kept, column)
+    tried = _tried(logged, column, gates)
+    session = _sessions(kept.decisions)
+    sample, served, plain = _sample(kept, target, column, session, config)
+    floor, warnings = _floor(config.floor, tried, np.maximum(sample.weight, plain))
+    support = support_report(target, tried, floor=floor)
+    n = len(served)
     if kept.n_absent:
-        share = kept.n_absent / len(rows)
         warnings.append(
-            f"{candidate.arm} was not eligible in {share:.1%} of the decisions: there the candidate"
-            " is taken to do what the log did"
+            f"{candidate.arm} was not eligible in {kept.n_absent / n:.1%} of the decisions: there"
+            " the candidate is taken to do what the log did"
         )
-    steps = np.unique(np.geomspace(1, len(rows), config.n_steps).astype(np.int64))
+    steps = np.unique(np.geomspace(1, n, config.n_steps).astype(np.int64))
     w_max = 1.0 / floor
-    own = Sample(reward, np.ones(len(rows)), np.ones(len(rows)), session=sample.session)
+    own = Sample(served, np.ones(n), np.ones(n), session=sample.session)
     estimates = estimate_all(sample, w_max=w_max, alpha=config.alpha)
     first = preferred(estimates)
     return replace(
@@ -260,19 +175,67 @@ def _valued(
         headline=None if first is None else first.method,
         unsupported=support.unsupported,
         below_floor=support.below_floor,
-        value_sequence=value_sequence(
-            sample.weight, reward, w_max=w_max, alpha=config.alpha, steps=steps
-        ),
-        lift_sequence=lift_sequence(
-            sample.weight, reward, w_max=w_max, alpha=config.alpha, steps=steps
-        ),
+        # What is typical of a gate is known at the end only: the sequences look at draws alone.
+        value_sequence=value_sequence(plain, served, w_max=w_max, alpha=config.alpha, steps=steps),
+        lift_sequence=lift_sequence(plain, served, w_max=w_max, alpha=config.alpha, steps=steps),
         warnings=(*warnings, *support.warnings, *estimates[0].warnings),
     )
 
 
+def _sample(
+    kept: _Kept,
+    target: Floats,
+    column: Mapping[str, int],
+    session: NDArray[np.int64],
+    config: EvaluationConfig,
+) -> tuple[Sample, Floats, Floats]:
+    """The log for one target; the reward of what was served, and weights by draws alone.
+
+    A row that shows two arms is one row: its weights add up, its reward is their weighted mean, so
+    that every estimator's sums are those of both.
+    """
+    row = np.repeat(np.arange(len(kept.sights)), [len(sights) for sights in kept.sights])
+    flat = [sight for sights in kept.sights for sight in sights]
+    arm = np.array([column[name] for name, _, _ in flat], dtype=np.int64)
+    reward, divisor = np.array([sight[1:] for sight in flat]).T
+    first = np.flatnonzero(np.diff(row, prepend=-1))
+    shown = [kept.decisions[i] for i in row]
+    q = _modelled(shown, Rows(np.empty((0, 0)), arm, reward, len(column)), session[row], config)
+    weight = target[row, arm] / divisor
+    total = np.bincount(row, weight)
+    rest = np.where(total > 0.0, total, 1.0)
+
+    def mixed(values: Floats) -> Floats:
+        return np.where(total > 0.0, np.bincount(row, weight * values) / rest, values[first])
+
+    propensity = np.array([d.propensity for d in kept.decisions])
+    # Weights are what counts; the estimators take them as a ratio of two probabilities.
+    seen = np.minimum(1.0, np.array([min(s[2] for s in sights) for sights in kept.sights]))
+    sample = Sample(
+        np.clip(mixed(reward), 0.0, 1.0),
+        propensity,
+        np.minimum(1.0, total * seen),
+        q_logged=mixed(q[np.arange(len(row)), arm]),
+        q_target=(target * q[first]).sum(axis=1),
+        observation_probability=seen,
+        session=session if len(np.unique(session)) < len(session) else None,
+    )
+    rows = np.arange(len(first))
+    return sample, reward[first], target[rows, arm[first]] / propensity
+
+
+def _tried(logged: Floats, column: Mapping[str, int], gates: Gates) -> Floats:
+    """Probability with which each arm could be seen, shape (n, n_arms), gates included."""
+    tried = logged.copy()
+    for (cascade, part), typical in gates.typical.items():
+        if cascade in column and part in column:
+            tried[:, column[part]] += logged[:, column[cascade]] * typical
+    return tried
+
+
 def _matrices(kept: _Kept, column: Mapping[str, int]) -> tuple[Floats, Floats]:
     """Logged and target pmfs, each of shape (n, n_arms), 0 for arms that were not eligible."""
-    logged = np.zeros((len(kept.reward), len(column)))
+    logged = np.zeros((len(kept.decisions), len(column)))
     target = np.zeros_like(logged)
     alike: dict[tuple[str, ...], list[int]] = {}
     for i, decision in enumerate(kept.decisions):
@@ -316,7 +279,7 @@ def _sessions(decisions: Sequence[Decision]) -> NDArray[np.int64]:
 
 def _floor(stated: float | None, logged: Floats, weight: Floats) -> tuple[float, list[str]]:
     """A floor that every weight respects, and what to say if it is not the stated one."""
-    smallest = float(logged[logged > 0.0].min())
+    smallest = min(float(logged[logged > 0.0].min()), 1.0 / max(1.0, float(weight.max())))
     if stated is None:
         why = "was read from the log; bounds that hold at any time want it stated beforehand"
         return smallest, [f"the exploration floor ({smallest:.3g}) {why}"]
@@ -325,15 +288,3 @@ def _floor(stated: float | None, logged: Floats, weight: Floats) -> tuple[float,
             f"the log has probabilities down to {smallest:.3g}, below the floor of {stated:g}"
         ]
     return stated, []
-
-
-def _points(sequence: ConfidenceSequence | None) -> dict[str, Any] | None:
-    if sequence is None:
-        return None
-    return {
-        "alpha": sequence.alpha,
-        "steps": sequence.steps.tolist(),
-        "value": sequence.value.tolist(),
-        "low": sequence.low.tolist(),
-        "high": sequence.high.tolist(),
-    }

@@ -19,7 +19,7 @@ from bandit.policy import Policy
 from bandit.utility import Scenario
 from feedback.joiner import join
 from feedback.reward import to_reward
-from simulator.evaluate import EvaluationRecord
+from simulator.evidence import EvaluationRecord
 from simulator.metrics import bootstrap
 
 SOURCE = "decision log: rejection sampling, only the drawn arm's answer is known"

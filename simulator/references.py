@@ -1,11 +1,12 @@
 """Policies that know more than a policy may: yardsticks, not candidates.
 
 Fitted ones (static-by-domain, threshold) learn from full information on stated rows and then never
-again; ridge-full learns every arm's reward of every round; the oracle looks before it chooses.
+again; ridge-full learns every arm's reward of every round, ridge-uniform one of them, drawn evenly;
+the oracle looks before it chooses.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,6 +120,34 @@ class RidgeFull(_Reference):
         for model, reward in zip(self._models, view.reward.tolist(), strict=True):
             if np.isfinite(reward):
                 model.learn(x, reward)
+
+
+class RidgeUniform(RidgeFull):
+    """`RidgeFull` told the reward of one arm a round, every arm being as likely, whatever it plays.
+
+    What a bandit with this model could know at best: no exploration tells more of the differences
+    between arms than even draws, and these cost it nothing, for it plays the arm that looks best.
+
+    Parameters
+    ----------
+    rng
+        Draws the arm that is shown.
+    """
+
+    def __init__(
+        self, name: str, arms: Sequence[str], *, rng: np.random.Generator, ridge: float = 10.0
+    ) -> None:
+        super().__init__(name, arms, ridge=ridge)
+        self._rng = rng
+
+    def hindsight(self, context: Context, view: View) -> None:
+        """Learn one arm's reward."""
+        known = np.flatnonzero(np.isfinite(view.reward))
+        shown = np.full(len(view.reward), -np.inf)
+        if len(known):
+            drawn = self._rng.choice(known)
+            shown[drawn] = view.reward[drawn]
+        super().hindsight(context, replace(view, reward=shown))
 
 
 class StaticByDomain(_Reference):

@@ -23,6 +23,7 @@ from simulator.references import (
     CrossFitted,
     Oracle,
     RidgeFull,
+    RidgeUniform,
     StaticByDomain,
     ThresholdRouter,
 )
@@ -273,6 +274,15 @@ def _ridge_full(casting: Casting, settings: Settings) -> Policy:
     return RidgeFull("ridge-full", casting.study.arms, ridge=float(settings.get("ridge", 10.0)))
 
 
+def _ridge_uniform(casting: Casting, settings: Settings) -> Policy:
+    return RidgeUniform(
+        "ridge-uniform",
+        casting.study.arms,
+        rng=np.random.default_rng([casting.seed, 7]),
+        ridge=float(settings.get("ridge", 10.0)),
+    )
+
+
 def _oracle(casting: Casting, settings: Settings) -> Policy:
     _none(settings, casting.label)
     return Oracle("oracle", casting.study.arms)
@@ -304,6 +314,7 @@ ROSTER: Mapping[str, Callable[[Casting, Settings], Policy]] = MappingProxyType(
         "forgetting": _rival,
         "paretobandit": _paretobandit,
         "ridge-full": _ridge_full,
+        "ridge-uniform": _ridge_uniform,
         "oracle": _oracle,
     }
 )

@@ -13,7 +13,8 @@ from bandit.utility import PRESETS, Scenario
 from feedback.log import LogEvent
 from simulator.candidates import always, as_logged, by_policy, explored, parse_candidate
 from simulator.errors import BadStudyError
-from simulator.evaluate import EvaluationConfig, EvaluationRecord, evaluate, records_from
+from simulator.evaluate import EvaluationConfig, evaluate
+from simulator.evidence import EvaluationRecord, records_from
 from tests.makers import context, decision, logged, outcome, vote
 
 QUALITY = Scenario("plain", 1.0, 0.0, 0.0)
@@ -122,7 +123,7 @@ def test_what_cannot_be_used_is_counted_and_left_out():
 def test_a_candidate_that_was_often_not_eligible_is_said_so():
     alone = Prediction(("cloud",), (1.0,), "v1")
     masked = logged("m", arm="cloud", propensity=1.0, prediction=alone)
-    records = [*LOG[:100], EvaluationRecord(masked, outcome("m"), 1.0)] * 2
+    records = [*LOG[:100], EvaluationRecord(masked, outcome("m", arm="cloud"), 1.0)] * 2
     report = evaluate(records, always("edge"), config=PLAIN)
     assert any("edge was not eligible in 1.0%" in text for text in report.warnings)
     assert report.unsupported == 0.0
@@ -169,17 +170,20 @@ def test_sessions_widen_the_intervals():
     assert (wide.high - wide.low) > 2.5 * (narrow.high - narrow.low)
 
 
-def test_an_answer_seen_inside_a_cascade_counts_for_its_arm():
-    """All rows drew the cascade; the edge's answers inside it value the edge."""
-    arms = Prediction(("edge", "cloud", "cascade"), (0.25, 0.25, 0.5), "v1")
-    made = logged("c", arm="cascade", propensity=0.5, prediction=arms)
-    inside = EvaluationRecord(made, outcome("c"), 0.75, arm="edge", observation_probability=0.75)
-    plain = logged("e", arm="cloud", propensity=0.25, prediction=arms)
-    # A quarter of the decisions show no edge answer, three quarters do.
-    records = [inside] * 30 + [EvaluationRecord(plain, outcome("e"), 0.1)] * 10
-    found = by_method(evaluate(records, always("edge"), config=PLAIN))
-    assert found["ips"].value == pytest.approx(0.75)
-    assert found["snips"].value == pytest.approx(0.75)
+def test_a_failover_says_nothing_of_the_arm_that_was_drawn():
+    elsewhere = EvaluationRecord(logged("o", propensity=0.5), outcome("o", arm="cloud"), 1.0)
+    report = evaluate([*LOG[:50], elsewhere], always("edge"), config=PLAIN)
+    assert (report.n, report.n_diverted) == (50, 1)
+
+
+def test_silence_is_said_with_the_share_judged_of_every_arm():
+    quiet = [replace(r, quality=None) if r.outcome.arm == "edge" else r for r in LOG[:100]]
+    n_edge = sum(r.outcome.arm == "edge" for r in LOG[:100])
+    (first, *_) = evaluate(quiet, always("cloud"), config=PLAIN).warnings
+    assert first.startswith(f"{n_edge / 100:.1%} of the answered decisions have no judgement")
+    assert "cloud 100.0%, edge 0.0%" in first
+    assert "not missing at random" in first
+    assert not any("no judgement" in text for text in evaluate(LOG, as_logged()).warnings)
 
 
 def test_features_of_another_schema_do_not_break_the_model():

@@ -11,7 +11,7 @@ from feedback.log import LoggedDecision
 from feedback.memory import MemoryDecisionLog
 from feedback.outcome import Feedback, Outcome
 from simulator.errors import BadStudyError
-from simulator.evaluate import EvaluationRecord
+from simulator.evidence import EvaluationRecord
 from simulator.log_replay import replay_log, usable
 from simulator.logs import Period, named_candidates, parse_moment, read_events
 from simulator.roster import blank_policy
