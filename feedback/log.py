@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Literal, Protocol, TypeAlias
 
 from bandit.primitives import Decision
+from feedback.alarms import AlarmBook
 from feedback.outcome import Feedback, Outcome
 
 EventKind: TypeAlias = Literal["outcome", "feedback", "default"]
@@ -109,6 +110,10 @@ class DecisionLog(Protocol):
     Positions are handed out in commit order: whoever has read up to ``p`` never finds a new event
     at or below ``p`` later.
     """
+
+    @property
+    def alarms(self) -> AlarmBook:
+        """What was noticed while learning from this log."""
 
     async def add_decisions(self, decisions: Sequence[LoggedDecision]) -> None:
         """Store decisions; durable on return."""

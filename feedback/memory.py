@@ -22,6 +22,7 @@ from feedback.log import (
     LoggedDecision,
     Snapshot,
 )
+from feedback.memory_alarms import MemoryAlarmBook
 from feedback.outcome import Feedback, Outcome
 from feedback.receipts import DecisionFacts, judge
 from feedback.reward import check, check_outcome
@@ -88,6 +89,7 @@ class MemoryDecisionLog:
         self._epoch = 0
         self._led = False
         self._lock = threading.RLock()
+        self.alarms = MemoryAlarmBook(clock=clock)
 
     async def add_decisions(self, decisions: Sequence[LoggedDecision]) -> None:
         """See `DecisionLog`."""

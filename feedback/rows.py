@@ -1,10 +1,12 @@
 """Rows of the decision log's tables, from and to the values they hold. No SQL here."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
+from bandit.alarm import Alarm
 from bandit.packing import (
     arm_from_dict,
     arm_to_dict,
@@ -18,6 +20,7 @@ from bandit.packing import (
     unpack_context,
 )
 from bandit.primitives import Decision
+from feedback.alarms import LoggedAlarm
 from feedback.log import LoggedDecision, Snapshot
 from feedback.outcome import Feedback, Outcome
 
@@ -148,6 +151,31 @@ def snapshot_from(row: Row) -> Snapshot:
     return Snapshot(
         row["version"], row["position"], row["manifest"], bytes(row["blob"]), row["created_at"]
     )
+
+
+def alarm_row(alarm: Alarm, *, position: int, now: datetime, tell: bool) -> dict[str, Any]:
+    """One row of ``alarms``; a quantity that is not finite is none."""
+    return {
+        **{name: getattr(alarm, name) for name in Alarm.__slots__},
+        "before": _finite(alarm.before),
+        "after": _finite(alarm.after),
+        "position": position,
+        "noticed_at": now,
+        "delivery": "pending" if tell else "none",
+        "attempts": 0,
+        "next_attempt_at": now,
+    }
+
+
+def alarm_from(row: Row) -> LoggedAlarm:
+    """A row of ``alarms`` as a value."""
+    names = (name for name in LoggedAlarm.__slots__ if name != "alarm")
+    alarm = Alarm(**{name: row[name] for name in Alarm.__slots__})
+    return LoggedAlarm(alarm=alarm, **{name: row[name] for name in names})
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
 
 
 def same_outcome(old: Outcome, new: Outcome) -> bool:

@@ -28,6 +28,7 @@ from feedback.rows import (
     same_outcome,
     utc_now,
 )
+from feedback.sql_alarms import SqlAlarmBook
 from feedback.sql_feedback import FeedbackWork, Submission
 from feedback.sql_queries import (
     allowed,
@@ -76,6 +77,7 @@ class SqlDecisionLog:
         self._snapshots = SqlSnapshots(
             self._database, clock=clock, keep=self._config.keep_snapshots
         )
+        self.alarms = SqlAlarmBook(self._database, clock=clock)
 
     async def add_decisions(self, decisions_: Sequence[LoggedDecision]) -> None:
         """See `DecisionLog`."""

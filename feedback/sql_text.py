@@ -6,7 +6,7 @@ Rows to insert travel as one JSON text, however many they are (see `feedback.row
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
-from feedback.tables import decisions, defaults, feedback, idempotency, outcomes
+from feedback.tables import alarms, decisions, defaults, feedback, idempotency, outcomes
 
 _POSTGRES = postgresql.dialect()  # type: ignore[no-untyped-call]
 
@@ -58,6 +58,33 @@ INSERT_OUTCOMES = _insert_outcomes()
 INSERT_FEEDBACK = _insert(feedback)
 INSERT_DEFAULTS = _insert(defaults)
 INSERT_IDEMPOTENCY = _insert(idempotency)
+
+_ALARM = ", ".join(f'"{column.name}"' for column in alarms.c)
+INSERT_ALARMS = f"{_insert(alarms)} ON CONFLICT DO NOTHING RETURNING {_ALARM}"
+NEWEST_ALARMS = f"""
+    SELECT {_ALARM} FROM alarms
+    WHERE seq < %(before)s::bigint AND (%(kind)s::text IS NULL OR kind = %(kind)s::text)
+    ORDER BY seq DESC LIMIT %(limit)s::int"""  # noqa: S608 - our own names
+ALARM_COUNTS = """
+    SELECT kind, count(*) AS n, count(*) FILTER (WHERE delivery = 'pending') AS n_pending
+    FROM alarms GROUP BY kind ORDER BY kind"""
+GIVE_UP_ALARMS = """
+    UPDATE alarms SET delivery = 'given_up'
+    WHERE delivery = 'pending' AND noticed_at < %(since)s::timestamptz"""
+# Whoever claims has them to itself until the time it names; if it dies, they are due again.
+CLAIM_ALARMS = f"""
+    UPDATE alarms SET attempts = attempts + 1, next_attempt_at = %(until)s::timestamptz
+    WHERE alarm_id IN (
+        SELECT alarm_id FROM alarms
+        WHERE delivery = 'pending' AND next_attempt_at <= %(now)s::timestamptz
+        ORDER BY seq LIMIT %(limit)s::int FOR UPDATE SKIP LOCKED)
+    RETURNING {_ALARM}"""  # noqa: S608 - our own names
+SETTLE_ALARM = """
+    UPDATE alarms SET error = %(error)s::text,
+        delivery = CASE WHEN %(retry_at)s::timestamptz IS NULL THEN 'delivered' ELSE delivery END,
+        delivered_at = CASE WHEN %(retry_at)s::timestamptz IS NULL THEN %(now)s::timestamptz END,
+        next_attempt_at = coalesce(%(retry_at)s::timestamptz, next_attempt_at)
+    WHERE alarm_id = %(id)s::text AND delivery = 'pending'"""
 
 DECISIONS = _select(decisions)
 OUTCOMES = _select(outcomes)

@@ -125,6 +125,27 @@ snapshots = Table(
     Column("created_at", _when, nullable=False),
 )
 
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("alarm_id", Text, primary_key=True),
+    Column("seq", BigInteger, Identity(always=True), nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("arm", Text),
+    Column("decision_id", Text, nullable=False),
+    Column("n_interactions", BigInteger, nullable=False),
+    Column("before", Double),
+    Column("after", Double),
+    Column("action", Text, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("noticed_at", _when, nullable=False),
+    Column("delivery", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_attempt_at", _when, nullable=False),
+    Column("delivered_at", _when),
+    Column("error", Text),
+)
+
 learner_state = Table(
     "learner_state",
     metadata,

@@ -36,6 +36,7 @@ from serving.router import Router, RouterConfig
 from serving.settings import Settings
 from serving.snapshots import PolicyHolder
 from serving.watching import MetricsWatcher
+from serving.webhook import Webhook, WebhookConfig
 
 _LOG = structlog.get_logger("pointsman")
 _REFRESH_S = 0.2
@@ -139,6 +140,9 @@ async def learn(settings: Settings, stop_: asyncio.Event) -> None:
         dsn, featurizer = await asyncio.gather(
             start_database(settings, stack), _featurizer(settings)
         )
+        log = _log(settings, dsn)
+        stack.push_async_callback(log.aclose)
+        _tell_alarms(settings, stack, log)
         learner = _learner(settings, dsn, featurizer)
         stack.push_async_callback(learner.aclose)
         await learner.run(stop_)
@@ -189,6 +193,7 @@ async def _assemble(
     )
     await holder.refresh()
     background(stack, _keep_fresh(holder))
+    _tell_alarms(settings, stack, log)
     learner = None
     if settings.learner.enabled:
         learner = LearnerThread(lambda: _learner(settings, dsn, featurizer))
@@ -272,9 +277,24 @@ def _learner(settings: Settings, dsn: str, featurizer: Featurizer) -> Learner:
         rules=_rules(settings),
         reward_window_s=settings.feedback.reward_window_s,
         schema_version=featurizer.schema_version,
+        tell_alarms=settings.alarms.webhook_url is not None,
     )
     maker = _policy_maker(settings, featurizer)
     return Learner(_log(settings, dsn), maker, utc_now, config)
+
+
+def _tell_alarms(settings: Settings, stack: AsyncExitStack, log: DecisionLog) -> None:
+    given = settings.alarms
+    if given.webhook_url is None:
+        return
+    token, secret = (
+        "" if one is None else one.get_secret_value()
+        for one in (given.webhook_token, given.webhook_secret)
+    )
+    config = WebhookConfig(
+        given.webhook_url, token, secret, timeout_s=given.timeout_s, give_up_s=given.give_up_s
+    )
+    background(stack, Webhook(log.alarms, config, clock=utc_now).run())
 
 
 async def _keep_fresh(holder: PolicyHolder) -> None:

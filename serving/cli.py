@@ -11,13 +11,14 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from serving import cli_bench, cli_client, cli_features, cli_keys
+from serving import cli_alarms, cli_bench, cli_client, cli_features, cli_keys
 from serving.console import PROBLEM, out, reporting, show_json
 from serving.settings import load
 
 # ruff: noqa: PLC0415 - see the first lines
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(cli_keys.app, name="keys")
+app.add_typer(cli_alarms.app, name="alarms")
 app.add_typer(cli_features.app, name="features")
 app.command()(cli_client.route)
 app.command()(cli_client.feedback)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from feedback.alarms import LoggedAlarm
 from feedback.errors import FeedbackError
 from feedback.log import LogEvent
 from serving.bootstrap import Services
@@ -64,7 +65,8 @@ async def learning(services: Services) -> Health:
     """Whether feedback turns into a better policy, and how far behind that is."""
     learner = services.learner
     if learner is None:
-        return await _learning_elsewhere(services)
+        found = await _learning_elsewhere(services)
+        return Health(found.ok, {**found.states, "alarms": await alarms(services)})
     position, database = await _database(services)
     state: dict[str, Any] = {"database": database, "log_position": position}
     status = learner.status
@@ -78,8 +80,33 @@ async def learning(services: Services) -> Health:
         "lag_events": lag,
         "n_interactions": status.n_interactions,
         "error": status.error,
+        "alarms": await alarms(services),
     }
     return Health(status.alive and database == "ok", state)
+
+
+async def alarms(services: Services) -> dict[str, Any] | None:
+    """How many alarms there are, how many of them are still to be told, and the newest one."""
+    try:
+        async with asyncio.timeout(_PROBE_S):
+            tally = await services.log.alarms.tally()
+    except (FeedbackError, TimeoutError):
+        return None
+    return {
+        "count": sum(tally.by_kind.values()),
+        "by_kind": dict(tally.by_kind),
+        "pending": tally.n_pending,
+        "last": None if tally.newest is None else _brief(tally.newest),
+    }
+
+
+def _brief(row: LoggedAlarm) -> dict[str, Any]:
+    return {
+        "kind": row.alarm.kind,
+        "arm": row.alarm.arm,
+        "action": row.alarm.action,
+        "noticed_at": row.noticed_at.isoformat(),
+    }
 
 
 async def _learning_elsewhere(services: Services) -> Health:

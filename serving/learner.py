@@ -17,6 +17,7 @@ from feedback.errors import FencedError, LogUnavailableError
 from feedback.joiner import changed_from
 from feedback.log import DecisionLog, Snapshot
 from feedback.reward import RewardRules
+from serving.alarming import AlarmBell
 from serving.replaying import State, lineage, replay, restored, teach
 from serving.snapshots import PolicyMaker, make_snapshot
 
@@ -41,6 +42,8 @@ class LearnerConfig:
         Seconds after which a decision that nobody judged counts as silent.
     schema_version
         Decisions whose features are other ones teach nothing; None takes any.
+    tell_alarms
+        Whether somebody waits to be told of alarms.
     """
 
     poll_s: float = 0.2
@@ -49,6 +52,7 @@ class LearnerConfig:
     rules: RewardRules = field(default_factory=RewardRules)
     reward_window_s: float = 7 * 86400.0
     schema_version: str | None = None
+    tell_alarms: bool = False
 
 
 @dataclass(slots=True)
@@ -106,6 +110,7 @@ class Learner:
         self._clock = clock
         self._config = config or LearnerConfig()
         self._lineage = lineage(make_policy(), self._config.rules, self._config.schema_version)
+        self._bell = AlarmBell(log.alarms, tell=self._config.tell_alarms)
         self._epoch: int | None = None
         self._state = State(make_policy())
         self._serial = 0
@@ -130,6 +135,7 @@ class Learner:
         try:
             await self._close_windows()
             n_events = await self._learn()
+            await self._ring()
             if n_events < self._config.batch or self._state.position >= self._publish_from:
                 await self._publish_in_time()
         except FencedError as error:
@@ -264,6 +270,11 @@ class Learner:
         else:
             await self._go_back(bound)
         return len(events)
+
+    async def _ring(self) -> None:
+        state = self._state
+        quiet = state.position <= self._publish_from
+        await self._bell.ring(state.policy.alarms, position=state.position, quiet=quiet)
 
     async def _go_back(self, bound: int) -> None:
         until = await self._log.last_position()

@@ -49,6 +49,8 @@ class Metrics:
         self.learner_applied = gauge("learner_events_applied_total", "Interactions learned")
         self.learner_lag_events = gauge("learner_lag_events", "Log positions not yet learned")
         self.policy_info = gauge("policy_version", "1 for the policy that serves", "version")
+        self.alarms = gauge("alarms_total", "What learning noticed", "kind")
+        self.alarms_pending = gauge("alarms_pending", "Alarms that the webhook has not taken yet")
         self.draining = gauge("draining", "1 while the server stops")
 
     def render(self) -> bytes:

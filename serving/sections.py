@@ -274,3 +274,30 @@ class PrivacySettings(_Section):
 
     store_prompts: bool = Field(default=False, description="keep the text of queries in the log")
     store_answers: bool = Field(default=False, description="keep the text of answers in the log")
+
+
+class AlarmSettings(_Section):
+    """Who is told when learning notices something: a fault, a switch back, a promotion."""
+
+    webhook_url: str | None = Field(
+        default=None,
+        description="http(s) URL that every alarm is posted to as JSON; none tells no one",
+    )
+    webhook_token: SecretStr | None = Field(
+        default=None, description="sent to the webhook as a bearer token"
+    )
+    webhook_secret: SecretStr | None = Field(
+        default=None, description="key of the HMAC-SHA256 signature of what is posted"
+    )
+    timeout_s: Seconds = Field(default=5.0, description="for one attempt to post, seconds")
+    give_up_s: Seconds = Field(
+        default=86_400.0,
+        description="an alarm that could not be posted for so long is given up, seconds",
+    )
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _is_http(cls, given: str | None) -> str | None:
+        if given is not None and not _HTTP_URL.match(given):
+            raise ValueError("webhook_url must be http:// or https:// and a host")
+        return given

@@ -22,6 +22,7 @@ from pydantic_settings.exceptions import SettingsError as EnvironmentSettingsErr
 from bandit.utility import PRESETS, Scenario
 from serving.errors import SettingsError
 from serving.sections import (
+    AlarmSettings,
     ArmSettings,
     CloudSettings,
     DatabaseSettings,
@@ -75,6 +76,7 @@ class Settings(BaseSettings):
     learner: LearnerSettings = LearnerSettings()
     feedback: FeedbackSettings = FeedbackSettings()
     privacy: PrivacySettings = PrivacySettings()
+    alarms: AlarmSettings = AlarmSettings()
 
     @model_validator(mode="before")
     @classmethod

@@ -83,5 +83,9 @@ async def _observe(at: Services) -> None:
     learning = (await health.learning(at)).states
     if learning.get("lag_events") is not None:
         at.metrics.learner_lag_events.set(learning["lag_events"])
+    if learning.get("alarms") is not None:
+        for kind, n in learning["alarms"]["by_kind"].items():
+            at.metrics.alarms.labels(kind).set(n)
+        at.metrics.alarms_pending.set(learning["alarms"]["pending"])
     if learning.get("n_interactions") is not None:
         at.metrics.learner_applied.set(learning["n_interactions"])

@@ -37,7 +37,11 @@ def test_every_command_that_the_readme_names_exists():
     readme = (ROOT / "README.md").read_text()
     named = set(re.findall(r"(?<![\w/.-])pointsman ([a-z]+)(?: ([a-z]+))?", readme))
     for command, sub in sorted(named):
-        words = [command, sub] if command in {"keys", "bench", "features"} and sub else [command]
+        words = (
+            [command, sub]
+            if command in {"alarms", "keys", "bench", "features"} and sub
+            else [command]
+        )
         done = subprocess.run(
             [sys.executable, "-m", "pointsman", *words, "--help"], capture_output=True, check=False
         )

@@ -49,6 +49,7 @@ async def test_events_that_wait_longer_while_nobody_learns_are_unhealthy(server,
         "learner": "nowhere",
         "position": 0,
         "waiting_s": 31.0,
+        "alarms": {"count": 0, "by_kind": {}, "pending": 0, "last": None},
     }
 
 
