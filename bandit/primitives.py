@@ -54,7 +54,8 @@ class Arm:
         What a query may ask of it: ``tools``, ``images``, ``json_schema``, ``json_object``,
         ``logprobs``, ``n``, ...
     features
-        Live measurements by name, such as ``latency_s`` (recent) and ``queue_s`` (predicted wait).
+        Live measurements by name: ``latency_s`` and ``energy_j`` (recent, of an answer),
+        ``queue_s`` (predicted wait).
     digest
         Fingerprint of the model behind the arm; a new one means that what was learned may not hold.
     parts

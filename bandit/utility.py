@@ -3,9 +3,12 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 from bandit.errors import BanditError
+
+JOULES_PER_KWH = 3.6e6
 
 
 class BadScenarioError(BanditError):
@@ -29,6 +32,10 @@ class Scenario:
         need (satisficing; after Tsinghua and Goertek, "ECVL-ROUTER", 2025, arXiv 2510.27256).
     cost_ceiling_usd, latency_ceiling_s
         Cost or latency at which its term reaches 0; more than that is no worse.
+    usd_per_kwh
+        What a kilowatt-hour counts in the cost term, beside the bill. Above its price on the bill
+        it makes energy count for more than money. An answer whose energy nobody knows adds
+        nothing: a vendor's is in the vendor's price.
     cost_price
         What a budget makes of a US dollar at the moment of deciding, in reward (`bandit.pacing`).
         It moves the choice, never the reward: an answer is not worth less because money is short.
@@ -56,6 +63,7 @@ class Scenario:
     latency_price: float = 0.0
     latency_slo_s: float | None = None
     quality_price: float = 0.0
+    usd_per_kwh: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("w_quality", "w_cost", "w_latency"):
@@ -76,7 +84,7 @@ class Scenario:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0.0):
                 raise BadScenarioError(self.name, name, value, "a number above 0")
-        for name in ("cost_price", "latency_price", "quality_price"):
+        for name in ("cost_price", "latency_price", "quality_price", "usd_per_kwh"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0.0):
                 raise BadScenarioError(self.name, name, value, "a number of at least 0")
@@ -85,9 +93,17 @@ class Scenario:
         """Quality in [0, 1] after satisficing: ``min(1, quality / mes)``."""
         return quality if self.mes is None else min(1.0, quality / self.mes)
 
-    def cost_term(self, cost_usd: float) -> float:
-        """1 when free, 0 at the ceiling and above."""
-        return 1.0 - min(1.0, max(0.0, cost_usd) / self.cost_ceiling_usd)
+    def cost_term(self, cost_usd: float, *, energy_j: float | None = None) -> float:
+        """1 when free, 0 at the ceiling and above; energy in joules counts with the bill.
+
+        Examples
+        --------
+        >>> green = Scenario("green", 0.5, 0.5, 0.0, cost_ceiling_usd=0.01, usd_per_kwh=36.0)
+        >>> green.cost_term(0.001, energy_j=400.0)
+        0.5
+        """
+        counted = max(0.0, cost_usd) + self.usd_per_kwh * (energy_j or 0.0) / JOULES_PER_KWH
+        return 1.0 - min(1.0, counted / self.cost_ceiling_usd)
 
     def latency_term(self, latency_s: float) -> float:
         """1 when instant, 0 at the ceiling and above."""
@@ -120,13 +136,19 @@ class Scenario:
         return total
 
     def reward(
-        self, *, quality: float | None, cost_usd: float | None, latency_s: float | None
+        self,
+        *,
+        quality: float | None,
+        cost_usd: float | None,
+        latency_s: float | None,
+        energy_j: float | None = None,
     ) -> float | None:
         """The reward in [0, 1], or None while a term with a positive weight is unknown."""
+        cost_term = partial(self.cost_term, energy_j=energy_j)
         total = 0.0
         for weight, term, value in (
             (self.w_quality, self.quality_term, quality),
-            (self.w_cost, self.cost_term, cost_usd),
+            (self.w_cost, cost_term, cost_usd),
             (self.w_latency, self.latency_term, latency_s),
         ):
             if weight == 0.0:

@@ -175,7 +175,12 @@ def to_reward(scenario: Scenario, *, quality: float | None, outcome: Outcome | N
         quality=quality,
         cost_usd=cost_usd,
         latency_s=latency_s,
-        value=scenario.reward(quality=quality, cost_usd=cost_usd, latency_s=latency_s),
+        value=scenario.reward(
+            quality=quality,
+            cost_usd=cost_usd,
+            latency_s=latency_s,
+            energy_j=None if outcome is None else outcome.energy_j,
+        ),
     )
 
 

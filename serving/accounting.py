@@ -38,6 +38,8 @@ class Meter:
         Whether the text is kept too, not only its length.
     finish_reason
         Of the first choice that gave one.
+    confidence, energy_j
+        As the backend gave them.
     """
 
     keep: bool = False
@@ -46,6 +48,7 @@ class Meter:
     finish_reason: str | None = None
     model: str | None = None
     confidence: Mapping[str, float] = field(default_factory=dict)
+    energy_j: float | None = None
     _text: list[str] = field(default_factory=list)
 
     def take(self, body: Mapping[str, Any]) -> bool:

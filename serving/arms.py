@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from bandit.primitives import Arm, Tier
 from serving.backends.base import Load
+from serving.energy import EnergyBoard, EnergyRate
 from serving.pricing import Price
 
 _SMOOTHING = 0.1
@@ -24,6 +25,8 @@ class ArmSpec:
         Most tokens of query and answer together; None where it is not known.
     digest
         Fingerprint of the model.
+    energy
+        What tokens take where nothing is measured.
     """
 
     arm_id: str
@@ -33,6 +36,7 @@ class ArmSpec:
     capabilities: frozenset[str] = frozenset()
     context_tokens: int | None = None
     digest: str = ""
+    energy: EnergyRate = field(default_factory=EnergyRate)
 
 
 class LatencyBoard:
@@ -63,17 +67,24 @@ class LatencyBoard:
 
 
 def live_arms(
-    specs: Sequence[ArmSpec], loads: Mapping[str, Load], board: LatencyBoard
+    specs: Sequence[ArmSpec],
+    loads: Mapping[str, Load],
+    board: LatencyBoard,
+    energy: EnergyBoard | None = None,
 ) -> tuple[Arm, ...]:
-    """The arms as they are now: configuration, recent latency and predicted wait."""
-    return tuple(_live(spec, loads[spec.arm_id].wait_s, board) for spec in specs)
+    """The arms as they are now: configuration, recent latency and energy, predicted wait."""
+    return tuple(
+        _live(spec, loads[spec.arm_id].wait_s, board, energy or EnergyBoard()) for spec in specs
+    )
 
 
-def _live(spec: ArmSpec, wait_s: float, board: LatencyBoard) -> Arm:
-    features = {"queue_s": wait_s}
-    latency_s = board.recent_s(spec.arm_id)
-    if latency_s is not None:
-        features["latency_s"] = latency_s
+def _live(spec: ArmSpec, wait_s: float, board: LatencyBoard, energy: EnergyBoard) -> Arm:
+    recent = {
+        "latency_s": board.recent_s(spec.arm_id),
+        "energy_j": energy.recent_j(spec.arm_id),
+    }
+    known = {name: value for name, value in recent.items() if value is not None}
+    features = {"queue_s": wait_s, **known}
     return Arm(
         spec.arm_id,
         spec.tier,

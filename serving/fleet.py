@@ -16,6 +16,7 @@ from serving.backends.edge_chat import EDGE_CAPABILITIES
 from serving.backends.standin import StandIn
 from serving.backends.standin_answers import MODEL as STAND_IN_MODEL
 from serving.eligibility import EVERYTHING
+from serving.energy import EnergyMeter, EnergyRate, find_rapl
 from serving.pricing import Price, choose_price
 from serving.sections import ArmSettings
 from serving.settings import Settings
@@ -42,7 +43,9 @@ async def start_fleet(settings: Settings, stack: AsyncExitStack) -> Fleet:
         If a stand-in does not come up. A model that cannot be loaded is no error: its arm is
         unhealthy and says why.
     """
-    made = await asyncio.gather(*(_arm(arm, stack) for arm in settings.arms))
+    counter = find_rapl()
+    meter = None if counter is None else EnergyMeter(counter)
+    made = await asyncio.gather(*(_arm(arm, stack, meter) for arm in settings.arms))
     breakers = {arm.id: Breaker(BreakerConfig(), clock=time.monotonic) for arm in settings.arms}
     return Fleet(
         {spec.arm_id: spec for spec, _ in made},
@@ -52,8 +55,12 @@ async def start_fleet(settings: Settings, stack: AsyncExitStack) -> Fleet:
 
 
 def respecified(spec: ArmSpec, arm: ArmSettings) -> ArmSpec:
-    """``spec`` at the prices that ``arm`` has by now; looking one up may take 60 ms."""
-    return replace(spec, price=_price(arm))
+    """``spec`` at the prices and energy of ``arm``; looking a price up may take 60 ms."""
+    return replace(spec, price=_price(arm), energy=_energy(arm))
+
+
+def _energy(arm: ArmSettings) -> EnergyRate:
+    return EnergyRate(arm.energy_in_j_per_token, arm.energy_out_j_per_token)
 
 
 def _price(arm: ArmSettings) -> Price:
@@ -66,11 +73,17 @@ def _price(arm: ArmSettings) -> Price:
     return choose_price(arm.price_in, arm.price_out, model=arm.model, provider=arm.price_provider)
 
 
-async def _arm(arm: ArmSettings, stack: AsyncExitStack) -> tuple[ArmSpec, Backend]:
+async def _arm(
+    arm: ArmSettings, stack: AsyncExitStack, meter: EnergyMeter | None
+) -> tuple[ArmSpec, Backend]:
+    if arm.backend == "llama_cpp":
+        return await _edge(arm, stack, meter)
     return await _MAKERS[arm.backend](arm, stack)
 
 
-async def _edge(arm: ArmSettings, stack: AsyncExitStack) -> tuple[ArmSpec, Backend]:
+async def _edge(
+    arm: ArmSettings, stack: AsyncExitStack, meter: EnergyMeter | None
+) -> tuple[ArmSpec, Backend]:
     usual = EdgeConfig()
     config = EdgeConfig(
         model_path=arm.model_path,
@@ -82,7 +95,7 @@ async def _edge(arm: ArmSettings, stack: AsyncExitStack) -> tuple[ArmSpec, Backe
         model=arm.model or usual.model,
         context_tokens=arm.context_tokens or usual.context_tokens,
     )
-    backend = EdgeBackend(config, arm_id=arm.id)
+    backend = EdgeBackend(config, arm_id=arm.id, energy=meter)
     stack.push_async_callback(backend.aclose)
     await backend.start()
     spec = ArmSpec(
@@ -93,6 +106,7 @@ async def _edge(arm: ArmSettings, stack: AsyncExitStack) -> tuple[ArmSpec, Backe
         EDGE_CAPABILITIES if arm.capabilities is None else arm.capabilities,
         backend.context_tokens or config.context_tokens,
         backend.digest,
+        _energy(arm),
     )
     return spec, backend
 
@@ -125,9 +139,18 @@ async def _http(
     await backend.start()
     capabilities = frozenset({EVERYTHING}) if arm.capabilities is None else arm.capabilities
     digest = f"{model} at {base_url}" if arm.backend == "openai" else model
-    spec = ArmSpec(arm.id, arm.tier, model, _price(arm), capabilities, arm.context_tokens, digest)
+    spec = ArmSpec(
+        arm.id,
+        arm.tier,
+        model,
+        _price(arm),
+        capabilities,
+        arm.context_tokens,
+        digest,
+        _energy(arm),
+    )
     return spec, backend
 
 
 _Maker: TypeAlias = Callable[[ArmSettings, AsyncExitStack], Awaitable[tuple[ArmSpec, Backend]]]
-_MAKERS: Mapping[str, _Maker] = {"llama_cpp": _edge, "openai": _cloud, "stand_in": _stand_in}
+_MAKERS: Mapping[str, _Maker] = {"openai": _cloud, "stand_in": _stand_in}

@@ -45,6 +45,7 @@ class Metrics:
         self.breaker_state = gauge("breaker_state", "0 closed, 1 open or unhealthy", "arm")
         self.fallbacks = counter("fallbacks_total", "Answers by another arm", "from", "to", "cause")
         self.cost_usd = counter("cost_usd_total", "Cost of answers in US dollars", "arm")
+        self.energy_j = counter("energy_joules_total", "Energy of answers where known", "arm")
         self.feedback = counter("feedback_total", "Feedback by result", "metric", "status")
         self.learner_applied = gauge("learner_events_applied_total", "Interactions learned")
         self.learner_lag_events = gauge("learner_lag_events", "Log positions not yet learned")

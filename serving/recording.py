@@ -95,12 +95,13 @@ class Recorder:
             await asyncio.wait((answer.durable,), timeout=timeout_s)
         answer.logged = answer.durable.done() and answer.durable.result()
 
-    def end(self, answer: Answer, *, latency_s: float) -> None:
-        """Stop following an answer; its outcome is written in the background."""
+    def end(self, answer: Answer, *, latency_s: float) -> Outcome:
+        """Stop following an answer; its outcome, which is written in the background."""
         self._live.pop(answer.routed.decision.decision_id, None)
         outcome = self._outcome(answer, latency_s)
         answer.outcome.set_result(outcome)
         self._watcher.ended(answer, outcome)
+        return outcome
 
     async def drain(self, grace_s: float) -> None:
         """Wait until no answer is on its way; after ``grace_s`` seconds cut those that are."""
@@ -130,6 +131,9 @@ class Recorder:
         spec, meter = self._arms[answer.arm], answer.meter
         silent = answer.failure is not None and not meter.chars_out and meter.usage is None
         spent = Charge() if silent else meter.charge(spec, answer.routed.chars_in)
+        energy_j = meter.energy_j
+        if energy_j is None:
+            energy_j = spec.energy.energy_j(spent.tokens_in, spent.tokens_out)
         return Outcome(
             answer.routed.decision.decision_id,
             answer.arm,
@@ -145,6 +149,7 @@ class Recorder:
             meter.confidence,
             at=self._now(),
             answer=None if meter.text is None else meter.text.replace(_NUL, ""),
+            energy_j=energy_j,
         )
 
 

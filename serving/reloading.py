@@ -13,7 +13,15 @@ from serving.router import Router
 from serving.sections import ArmSettings
 from serving.settings import Settings
 
-SWAPPED_OF_ARMS = frozenset({"price_in", "price_out", "price_provider"})
+SWAPPED_OF_ARMS = frozenset(
+    {
+        "price_in",
+        "price_out",
+        "price_provider",
+        "energy_in_j_per_token",
+        "energy_out_j_per_token",
+    }
+)
 """Fields of an arm that act on the next query."""
 SWAPPED = frozenset({"scenario", "scenarios"})
 """Sections that act on the next query; everything else is read once, at the start."""

@@ -18,6 +18,7 @@ from serving.arms import ArmSpec, LatencyBoard, live_arms
 from serving.backends.base import Backend, Chunk, Completion
 from serving.deciding import Decider, Holder, Situation
 from serving.eligibility import needs_of, trouble
+from serving.energy import EnergyBoard
 from serving.errors import BackendError, BackendProtocolError
 from serving.pricing import Charge
 from serving.reading import Featurizer, Reader
@@ -96,6 +97,7 @@ class Router:
         self._config = config
         self._watcher = watcher
         self._board = LatencyBoard()
+        self._energy = EnergyBoard()
         self._decider = Decider(
             holder, rng, new_id=new_id, now=now, baseline_arm=config.baseline_arm
         )
@@ -173,6 +175,7 @@ class Router:
             completion = await self._attempts.run(answer, attempt)
             answer.ttft_s = completion.ttft_s
             answer.meter.confidence = completion.confidence
+            answer.meter.energy_j = completion.energy_j
             self._succeeded(answer)
             await self._recorder.await_durable(answer, self._config.log_timeout_s)
             return answer, completion
@@ -230,7 +233,9 @@ class Router:
             answer.failure = failure_of(error)
             raise
         finally:
-            self._recorder.end(answer, latency_s=self._monotonic() - routed.started)
+            outcome = self._recorder.end(answer, latency_s=self._monotonic() - routed.started)
+            if outcome.failure is None and outcome.energy_j is not None:
+                self._energy.record(outcome.arm, outcome.energy_j)
 
     async def _everything(
         self, answer: Answer, held: Sequence[Chunk], chunks: AsyncIterator[Chunk]
@@ -241,6 +246,7 @@ class Router:
             while (following := await self._next(answer, chunks)) is not None:
                 answer.meter.take(following.body)
                 answer.meter.confidence = following.confidence or answer.meter.confidence
+                answer.meter.energy_j = following.energy_j or answer.meter.energy_j
                 yield following
             if answer.meter.finish_reason is None:
                 raise BackendProtocolError(answer.arm, "the stream ended before the answer did")
@@ -270,7 +276,9 @@ class Router:
                 )
             )
         }
-        return Situation(live_arms(tuple(self.arms.values()), loads, self._board), troubles)
+        return Situation(
+            live_arms(tuple(self.arms.values()), loads, self._board, self._energy), troubles
+        )
 
 
 def _tags(query: Query, wish: Wish) -> dict[str, str]:

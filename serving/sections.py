@@ -15,6 +15,7 @@ from feedback.reward import METRIC_WEIGHTS
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=30 * 86_400, allow_inf_nan=False)]
 Unit: TypeAlias = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Price: TypeAlias = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Energy: TypeAlias = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Weight: TypeAlias = Annotated[float, Field(ge=0, le=1e3, allow_inf_nan=False)]
 _HTTP_URL = re.compile(r"^https?://[^\s/?#]+([/?#]\S*)?\Z")
 _DSN_SCHEMES = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
@@ -108,6 +109,12 @@ class ArmSettings(_Section):
     price_provider: str | None = Field(
         default=None, description="provider to look the price up under, such as 'openai'"
     )
+    energy_in_j_per_token: Energy | None = Field(
+        default=None, description="energy of a prompt token where it is not measured, joules"
+    )
+    energy_out_j_per_token: Energy | None = Field(
+        default=None, description="energy of a completion token where it is not measured, joules"
+    )
     capabilities: frozenset[str] | None = Field(
         default=None, description="what a query may ask of it; none takes the backend's own list"
     )
@@ -173,6 +180,13 @@ class ScenarioSettings(_Section):
     )
     latency_ceiling_s: Seconds = Field(
         default=30.0, description="seconds at which the latency term is 0"
+    )
+    usd_per_kwh: float = Field(
+        default=0.0,
+        ge=0,
+        le=1e6,
+        allow_inf_nan=False,
+        description="US dollars that a kilowatt-hour counts in the cost term, beside the bill",
     )
 
     @model_validator(mode="after")

@@ -37,3 +37,5 @@ class MetricsWatcher(Watcher):
             self._metrics.arm_ttft_s.labels(outcome.arm).observe(outcome.ttft_s)
         if outcome.cost_usd is not None:
             self._metrics.cost_usd.labels(outcome.arm).inc(outcome.cost_usd)
+        if outcome.energy_j is not None:
+            self._metrics.energy_j.labels(outcome.arm).inc(outcome.energy_j)

@@ -85,7 +85,11 @@ def explored(
         estimates = decision.prediction.estimates
         if len(estimates) != len(decision.prediction.arms) or not estimates:
             return None
-        utilities = [_utility(e, scenario) for e in estimates]
+        known = {arm.arm_id: arm.features.get("energy_j") for arm in decision.arms}
+        utilities = [
+            _utility(e, scenario, known.get(arm))
+            for arm, e in zip(decision.prediction.arms, estimates, strict=True)
+        ]
         return inverse_gap_weighting(utilities, gamma=min(gamma, 1e12), floor=floor)
 
     shown = name or f"explore:gamma={gamma:g},floor={floor:g}"
@@ -143,7 +147,7 @@ def _numbers(text: str, rest: str) -> dict[str, float]:
     return found
 
 
-def _utility(estimate: Estimate, scenario: Scenario | None) -> float:
+def _utility(estimate: Estimate, scenario: Scenario | None, energy_j: float | None) -> float:
     if scenario is None:
         return estimate.utility
     cost, latency = estimate.cost_usd, estimate.latency_s
@@ -151,5 +155,6 @@ def _utility(estimate: Estimate, scenario: Scenario | None) -> float:
         quality=estimate.quality,
         cost_usd=scenario.cost_ceiling_usd if cost is None else cost,
         latency_s=scenario.latency_ceiling_s if latency is None else latency,
+        energy_j=energy_j,
     )
     return 0.0 if value is None else value

@@ -164,7 +164,8 @@ class ComposedPolicy:
         if heads.latency is not None:
             latency = self._latency.expected(heads.latency[block], arm.arm_id, _PRIOR_LATENCY_S)
             latency += arm.features.get("queue_s", 0.0)
-        utility = utility_of(scenario, quality, cost, latency)
+        energy_j = arm.features.get("energy_j")
+        utility = utility_of(scenario, quality, cost, latency, energy_j=energy_j)
         return Estimate(clipped(quality), cost, latency, utility)
 
     def _expected_cost(self, arm: Arm, log_ratio: float) -> float | None:

@@ -4,7 +4,12 @@ from bandit.utility import Scenario
 
 
 def utility_of(
-    scenario: Scenario, quality: float, cost_usd: float | None, latency_s: float | None
+    scenario: Scenario,
+    quality: float,
+    cost_usd: float | None,
+    latency_s: float | None,
+    *,
+    energy_j: float | None = None,
 ) -> float:
     """The scenario's reward at expected values, prices left aside.
 
@@ -17,10 +22,10 @@ def utility_of(
     1.25
     """
     useful = quality if scenario.mes is None else min(1.0, quality / scenario.mes)
-    ceiling = scenario.cost_ceiling_usd
+    bill = scenario.cost_ceiling_usd if cost_usd is None else cost_usd
     return (
         scenario.w_quality * useful
-        + scenario.w_cost * scenario.cost_term(ceiling if cost_usd is None else cost_usd)
+        + scenario.w_cost * scenario.cost_term(bill, energy_j=energy_j)
         + scenario.w_latency * scenario.latency_term(latency_s or 0.0)
     )
 

@@ -14,6 +14,7 @@ from typing import Any
 from feedback.errors import BadFeedbackError, UnknownDecisionError
 from feedback.outcome import CostSource, Feedback, Outcome
 from feedback.reward import COMMENT, check_metric, normalise
+from serving.energy import EnergyRate
 from serving.pricing import Price
 
 MAX_COMMENT_BYTES = 4096
@@ -27,7 +28,8 @@ _ALIASES = {"metric_name": "metric", "inference_id": "decision_id", "id": "decis
             "response_id": "decision_id"}  # fmt: skip
 _FEEDBACK = ("decision_id", "metric", "value", "source", "comment", "tags", "occurred_at")
 _OUTCOME = ("arm", "model", "latency_s", "ttft_s", "cost_usd", "tokens_in", "tokens_out",
-            "finish_reason", "failure", "answer", "occurred_at")  # fmt: skip
+            "finish_reason", "failure", "answer", "energy_j", "occurred_at")  # fmt: skip
+_MEASURES = ("latency_s", "ttft_s", "cost_usd", "energy_j")
 _FAILURES = ("unavailable", "timeout", "cancelled", "error", "overload")
 _MOST = 1e9
 
@@ -101,6 +103,14 @@ class ReportedOutcome:
             return None
         return price.cost_usd(int(tokens_in), int(tokens_out))
 
+    def energy_at(self, rate: EnergyRate) -> float | None:
+        """Energy as reported, else of the reported tokens, in joules; None where it is unknown."""
+        reported = self.numbers["energy_j"]
+        if reported is not None:
+            return reported
+        tokens = (_whole(self.numbers[name]) for name in ("tokens_in", "tokens_out"))
+        return rate.energy_j(*tokens)
+
     def as_outcome(
         self,
         decision_id: str,
@@ -108,6 +118,7 @@ class ReportedOutcome:
         arm: str,
         model: str,
         cost_usd: float | None,
+        energy_j: float | None,
         at: datetime,
         keep_answer: bool,
     ) -> Outcome:
@@ -117,6 +128,8 @@ class ReportedOutcome:
         ----------
         cost_usd
             Cost by the arm's prices, used where the caller gives none; None if unknown.
+        energy_j
+            What `energy_at` says.
         """
         reported = self.numbers["cost_usd"]
         source: CostSource = "unknown" if cost_usd is None else "estimate"
@@ -135,6 +148,7 @@ class ReportedOutcome:
             reported_by="caller",
             at=self.occurred_at or at,
             answer=self.answer if keep_answer else None,
+            energy_j=energy_j,
         )
 
 
@@ -147,7 +161,7 @@ def outcome(body: Mapping[str, Any], *, arms: Collection[str]) -> ReportedOutcom
         Naming the field that is wrong and what it may be.
     """
     _refuse_unknown(body, _OUTCOME)
-    numbers = {name: _number(body, name) for name in ("latency_s", "ttft_s", "cost_usd")}
+    numbers = {name: _number(body, name) for name in _MEASURES}
     numbers |= {name: _count(body, name) for name in ("tokens_in", "tokens_out")}
     if all(value is None for value in numbers.values()) and body.get("failure") is None:
         raise BadFeedbackError("latency_s", None, "at least one measurement, or a failure")

@@ -43,6 +43,7 @@ _OUTCOME: Mapping[str, Any] = {
         "latency_s": {"type": "number", "minimum": 0, "description": "whole answer, seconds"},
         "ttft_s": {"type": "number", "minimum": 0, "description": "first token, seconds"},
         "cost_usd": {"type": "number", "minimum": 0},
+        "energy_j": {"type": "number", "minimum": 0},
         "tokens_in": {"type": "integer", "minimum": 0},
         "tokens_out": {"type": "integer", "minimum": 0},
         "finish_reason": {"type": "string", "maxLength": 64},

@@ -17,6 +17,7 @@ from serving.api.errors import describe
 from serving.api.explain import explain
 from serving.api.replies import json_response
 from serving.bootstrap import Services
+from serving.energy import EnergyRate
 from serving.errors import BadRequestError
 from serving.keys import Principal
 
@@ -81,6 +82,7 @@ async def post_outcome(request: Request, decision_id: str) -> Response:
         arm=arm,
         model=spec.model if spec else arm,
         cost_usd=reported.cost_at(spec.price) if spec else None,
+        energy_j=reported.energy_at(spec.energy if spec else EnergyRate()),
         at=at.now(),
         keep_answer=at.settings.privacy.store_answers,
     )

@@ -17,23 +17,27 @@ class Completion:
         OpenAI ``chat.completion`` object as the model's side made it; ``model`` is what answered.
     confidence
         The model's own signals where known (see `feedback.outcome.Outcome`).
+    energy_j
+        Energy that it took, in joules, where that was measured.
     """
 
     body: Mapping[str, Any]
     ttft_s: float | None = None
     confidence: Mapping[str, float] = field(default_factory=dict)
+    energy_j: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """One OpenAI ``chat.completion.chunk`` object.
 
-    The last chunk of a stream may have empty ``choices`` and carry ``usage``; ``confidence`` comes
-    with the last chunk only.
+    The last chunk of a stream may have empty ``choices`` and carry ``usage``; ``confidence`` and
+    ``energy_j`` come with the last chunk only.
     """
 
     body: Mapping[str, Any]
     confidence: Mapping[str, float] = field(default_factory=dict)
+    energy_j: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ import importlib.util
 import os
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from serving.backends.base import Chunk, Completion, Load
 from serving.backends.edge_chat import EdgeChat
 from serving.backends.edge_pool import WorkerPool
 from serving.backends.edge_process import Job, Limits
+from serving.energy import EnergyMeter
 from serving.errors import (
     BackendError,
     BackendRejectedError,
@@ -91,6 +92,7 @@ class _Run:
     cached_tokens: int = 0
     submitted: float = 0.0
     first_at: float | None = None
+    energy_j: float | None = None
 
     def usage(self, completion_tokens: int) -> dict[str, Any]:
         return {
@@ -110,6 +112,8 @@ class EdgeBackend:
         Monotonic, in seconds.
     new_id
         Makes ids of answers.
+    energy
+        Shares this machine's energy out among the answers that run; None where it has no counter.
     """
 
     def __init__(
@@ -119,11 +123,13 @@ class EdgeBackend:
         arm_id: str,
         clock: Callable[[], float] = time.monotonic,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+        energy: EnergyMeter | None = None,
     ) -> None:
         self.arm_id = arm_id
         self._config = config
         self._clock = clock
         self._new_id = new_id
+        self._energy = energy
         defaults = {
             "max_tokens": config.max_tokens,
             "temperature": config.temperature,
@@ -172,7 +178,7 @@ class EdgeBackend:
             usage=run.usage(last["completion_tokens"]),
         )
         ttft_s = None if run.first_at is None else run.first_at - run.began
-        return Completion(body, ttft_s, last["confidence"])
+        return Completion(body, ttft_s, last["confidence"], run.energy_j)
 
     async def stream(self, query: Query) -> AsyncIterator[Chunk]:
         """The answer in chunks; the last carries usage and confidence."""
@@ -190,7 +196,7 @@ class EdgeBackend:
         yield Chunk(body)
         body = self._chat.chunk(query, run.answer_id)
         usage = run.usage(last["completion_tokens"])
-        yield Chunk({**body, "usage": usage}, last["confidence"])
+        yield Chunk({**body, "usage": usage}, last["confidence"], run.energy_j)
 
     def load(self) -> Load:
         """Queue, running queries, and the wait that a new query would have."""
@@ -234,12 +240,23 @@ class EdgeBackend:
         async with self._pool.worker(deadline, why_down=self.health()[1]) as (worker, job):
             run.submitted = self._clock()
             worker.submit(job, request)
-            while True:
-                message = await self._next(job, deadline)
-                if self._take(message, run):
-                    yield message
-                if message["is"] == "done":
-                    return
+            with self._measured(run):
+                while True:
+                    message = await self._next(job, deadline)
+                    if self._take(message, run):
+                        yield message
+                    if message["is"] == "done":
+                        return
+
+    @contextmanager
+    def _measured(self, run: _Run) -> Iterator[None]:
+        """Until the end the answer has its share of this machine's energy."""
+        if self._energy is None:
+            yield
+            return
+        with self._energy.running() as share:
+            yield
+        run.energy_j = share.energy_j
 
     def _take(self, message: Mapping[str, Any], run: _Run) -> bool:
         """Note what a message says; whether it carries a part of the answer."""

@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from features.query import Query
 from serving.backends.edge import EdgeBackend, EdgeConfig, bundled_model
+from serving.energy import EnergyMeter
 from serving.errors import BackendOverloadedError, BackendRejectedError, BackendTimeoutError
 from tests.scripted import NOW, query
 
@@ -33,7 +34,9 @@ def saying(text):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def edge():
-    backend = EdgeBackend(EdgeConfig(max_queue=1), arm_id="edge")
+    # A counter of one watt: joules are seconds.
+    energy = EnergyMeter(time.monotonic)
+    backend = EdgeBackend(EdgeConfig(max_queue=1), arm_id="edge", energy=energy)
     await backend.start()
     yield backend
     await backend.aclose()
@@ -61,6 +64,15 @@ async def test_it_is_healthy_and_knows_its_model(edge):
     assert healthy, words
     assert len(edge.digest) == 64
     assert edge.context_tokens == 2048
+
+
+async def test_an_answer_has_the_energy_that_was_used_while_it_ran(edge):
+    began = time.monotonic()
+    whole = await edge.complete(query(**saying("one")))
+    async with aclosing(edge.stream(query(**saying("two"), stream=True))) as stream:
+        chunks = [chunk async for chunk in stream]
+    assert 0.0 < whole.energy_j + chunks[-1].energy_j < time.monotonic() - began
+    assert {chunk.energy_j for chunk in chunks[:-1]} == {None}
 
 
 async def test_an_answer_has_openais_shape_and_exact_usage(edge):
