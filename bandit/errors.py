@@ -7,6 +7,7 @@
     │   ├── NoEligibleArmError      nothing may answer this query
     │   ├── BadScenarioError        weights, ceilings or a MES that make no reward
     │   ├── BadPolicyConfigError    a policy setting out of range
+    │   ├── BadAuditError           a rule for audits that cannot be followed
     │   ├── BadPackingError         stored bytes that are not a packed context
     │   ├── BadSampleError          logged rows that no estimator can use
     │   ├── WeightAboveMaximumError an importance weight above what the floor allows

@@ -199,6 +199,34 @@ class Reward:
 
 
 @dataclass(frozen=True, slots=True)
+class Judgement:
+    """Who said what of one answer, where a judge and people are told apart.
+
+    Attributes
+    ----------
+    judge
+        Source of the judge's score; empty where no judge spoke.
+    score, verdict
+        What the judge and what people say, in [0, 1]; None where they say nothing.
+    audited
+        The verdict is the answer to an audit: the decision was drawn, with ``audit_probability``
+        and after the judge had spoken, to be shown to people. Any other verdict is voluntary.
+    probe_arm, probe_score
+        Another arm that answered the same query unseen, and the judge's score of it; drawn with
+        ``probe_rate``, whatever the pmf was.
+    """
+
+    judge: str = ""
+    score: float | None = None
+    verdict: float | None = None
+    audited: bool = False
+    audit_probability: float | None = None
+    probe_arm: str | None = None
+    probe_score: float | None = None
+    probe_rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Interaction:
     """A decision joined with its reward: the only thing that a policy learns from.
 
@@ -211,6 +239,10 @@ class Interaction:
         The answering model's own confidence, where it is an edge model.
     gating
         The second stage, where a cascade was drawn.
+    judgement
+        Who says so, where a judge and people are told apart (`feedback.reward.RewardRules`).
+    weight
+        Importance of ``reward.quality`` beside others, above 0.
     """
 
     decision: Decision
@@ -219,3 +251,5 @@ class Interaction:
     tokens_out: int | None = None
     signals: Mapping[str, float] = field(default_factory=dict)
     gating: Gating | None = None
+    judgement: Judgement | None = None
+    weight: float = 1.0

@@ -6,6 +6,10 @@ A decision teaches at most three times:
 - quality, at the position of its first feedback, or of the default for silence;
 - the combined reward, at whichever of those two comes last.
 
+Where the rules tell a judge and people apart (`RewardRules.corrected`), whoever speaks first
+teaches quality, and a person's verdict beside the judge's score teaches at its own position how far
+the judge is off: an audit that comes days later is a new lesson, not a changed vote.
+
 What it teaches *as of* position p depends on nothing after p. A vote that is changed or withdrawn
 changes what the first feedback's position teaches as of later positions; the learner then goes back
 to before that position (`serving.learner`), so a policy is always the one that would have learned
@@ -14,8 +18,9 @@ the corrected log from the start.
 
 from dataclasses import replace
 
-from bandit.primitives import Decision, Interaction, Reward
+from bandit.primitives import Decision, Interaction, Judgement, Reward
 from feedback.log import LogEvent, LoggedDecision
+from feedback.opinions import opinions
 from feedback.outcome import Outcome
 from feedback.reward import RewardRules, combine, to_reward
 
@@ -48,6 +53,8 @@ def lesson(
     decision = event.logged.decision
     if not _learnable(decision, outcome):
         return None
+    if rules.corrected:
+        return _told_apart(event, position=position, as_of=as_of, rules=rules)
     first = event.feedback[0][0] if event.feedback else None
     quality = combine(
         (row for at, row in event.feedback if at <= as_of),
@@ -69,6 +76,42 @@ def lesson(
     return None
 
 
+def _told_apart(
+    event: LogEvent, *, position: int, as_of: int, rules: RewardRules
+) -> Interaction | None:
+    """As `lesson`, where the judge and people each have a position of their own.
+
+    Whoever speaks first teaches quality; a verdict beside the judge's score teaches, where the pair
+    is complete, how far the judge is off (`bandit.policies.corrected`).
+    """
+    outcome, outcome_at = _outcome(event, as_of)
+    decision, said = event.logged.decision, opinions(event, as_of=as_of, rules=rules)
+    leading = None if said.leading is None else said.by_kind[said.leading]
+    scenario = decision.scenario
+    if position == outcome_at:
+        early = leading is not None and leading.since < position
+        quality = leading.quality if leading is not None and early else None
+        whole = to_reward(scenario, quality=quality, outcome=outcome)
+        before = scenario.reward(quality=whole.quality, cost_usd=None, latency_s=None)
+        return _interaction(
+            decision, replace(whole, quality=None, value=_once(whole.value, before)), outcome
+        )
+    quality = said.leading_at(position)
+    if quality is not None:
+        known = outcome if outcome_at is not None and outcome_at < position else None
+        return _judged(_quality_lesson(decision, known, quality), said.first())
+    pair = said.second_at(position)
+    if pair is not None:
+        return _with_signals(Interaction(decision, Reward(), judgement=pair), outcome)
+    if event.kind == "default" and position == event.position:
+        return _quality_lesson(decision, outcome, rules.default_quality)
+    return None
+
+
+def _judged(taught: Interaction | None, said: Judgement | None) -> Interaction | None:
+    return None if taught is None else replace(taught, judgement=said)
+
+
 def changed_from(
     event: LogEvent, *, learned_to: int, as_of: int, rules: RewardRules = NO_RULES
 ) -> int | None:
@@ -78,7 +121,10 @@ def changed_from(
     learned with the log known up to ``as_of``.
     """
     first = event.feedback[0][0] if event.feedback else None
-    for position in sorted(p for p in (first, event.outcome_position) if p is not None):
+    places = {p for p in (first, event.outcome_position) if p is not None}
+    if rules.corrected:
+        places.update(at for at, _ in event.feedback)
+    for position in sorted(places):
         if position <= learned_to and lesson(
             event, position=position, as_of=learned_to, rules=rules
         ) != lesson(event, position=position, as_of=as_of, rules=rules):

@@ -41,10 +41,14 @@ class RewardRules:
     default_quality
         Quality in [0, 1] of a decision that nobody judged within the reward window; None learns
         nothing from silence.
+    corrected
+        Whether a judge's scores and people's verdicts are taught apart, so that the one can be
+        corrected by the other (`feedback.opinions`), rather than averaged.
     """
 
     weights: Mapping[str, float] = field(default_factory=lambda: METRIC_WEIGHTS)
     default_quality: float | None = None
+    corrected: bool = False
 
     def __post_init__(self) -> None:
         for metric, weight in self.weights.items():

@@ -58,6 +58,8 @@ class State:
 def lineage(policy: Policy, rules: RewardRules, schema_version: str | None) -> str:
     """Digest of all that decides what a log teaches; snapshots of another one are not continued."""
     facts = [policy.name, schema_version, sorted(rules.weights.items()), rules.default_quality]
+    if rules.corrected:
+        facts.append("corrected")
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 

@@ -4,14 +4,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from bandit.policies.corrected import correction_of
 from bandit.policy import Policy
 from bandit.primitives import Decision
 from bandit.utility import Scenario
 from feedback.joiner import lesson
 from feedback.log import LogEvent, LoggedDecision
 from feedback.outcome import Feedback, Outcome
+from feedback.reward import RewardRules
 from simulator.changes import Block
 from simulator.delay import Delay, Pending
+from simulator.judges import Panel, PanelConfig
 from simulator.table import Floats
 
 
@@ -29,6 +32,8 @@ class DriveConfig:
         Added to every judgement.
     edge_queue
         Whether the first arm does one query at a time.
+    panel
+        A judge and people who are told apart; they then replace everybody above.
     """
 
     scenario: Scenario
@@ -38,6 +43,7 @@ class DriveConfig:
     judge_bias: float = 0.0
     edge_queue: bool = False
     seed: int = 0
+    panel: PanelConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +69,29 @@ class Callers:
         self._position = 0
         self._heard: Floats = np.zeros(0)
         self._noise: Floats = np.zeros(0)
+        # What a policy that cannot correct a judge is taught is what the service would teach it.
+        self._rules = RewardRules(corrected=correction_of(policy) is not None)
+        self.panel = None if config.panel is None else self._panel(config.panel)
+
+    def _panel(self, config: PanelConfig) -> Panel:
+        return Panel(
+            self._policy,
+            config,
+            seed=self._config.seed,
+            tell=self._learn,
+            take_position=self._take_position,
+        )
+
+    def _take_position(self) -> int:
+        self._position += 1
+        return self._position
 
     def meet(self, block: Block) -> None:
         """Draw who will judge in this block; the same for every policy."""
         self._heard = self._chance.random(len(block))
         self._noise = self._chance.standard_normal(len(block)) * self._config.judge_noise
+        if self.panel is not None:
+            self.panel.meet(block)
 
     def answered(
         self, block: Block, at: tuple[int, int], decision: Decision, outcome: Outcome
@@ -83,6 +107,10 @@ class Callers:
         self._position += 1
         position = self._position
         self._learn(LogEvent(position, "outcome", logged, outcome, position, ()))
+        if self.panel is not None:
+            if not outcome.failure:
+                self.panel.answered(block, at, decision, outcome, position)
+            return
         votes = () if outcome.failure else self._votes(block, *at)
         if not votes:
             return
@@ -96,6 +124,8 @@ class Callers:
 
     def catch_up(self, t: int, now_s: float) -> None:
         """Learn from the judgements that have arrived by round ``t``, at ``now_s``."""
+        if self.panel is not None:
+            self.panel.catch_up(t, now_s)
         if len(self._pending):
             when = now_s if self._config.feedback_delay.unit == "s" else float(t)
             for judged in self._pending.due(when):
@@ -127,6 +157,8 @@ class Callers:
         )
 
     def _learn(self, event: LogEvent) -> None:
-        interaction = lesson(event, position=event.position, as_of=self._position)
+        interaction = lesson(
+            event, position=event.position, as_of=self._position, rules=self._rules
+        )
         if interaction is not None:
             self._policy.learn(interaction)

@@ -20,6 +20,7 @@ from simulator.callers import Callers, DriveConfig
 from simulator.changes import Block
 from simulator.environment import World
 from simulator.fleet import Fleet
+from simulator.judges import PanelCounts
 from simulator.metrics import true_rewards
 from simulator.table import Floats
 from simulator.trace import Trace
@@ -91,6 +92,11 @@ class Driver:
         self._seer = policy if isinstance(policy, Seer) else None
         self._draws = np.random.default_rng([config.seed, 3])
         self._trace = Trace.empty(world.rounds)
+
+    @property
+    def counts(self) -> PanelCounts | None:
+        """How much the judge and people said; None without them."""
+        return None if self._callers.panel is None else self._callers.panel.counts
 
     def run(self) -> Trace:
         """Every round, in order."""

@@ -12,6 +12,7 @@ import numpy as np
 from bandit.pacing import BudgetPacer, PacerConfig
 from bandit.policies.baselines import MixPolicy
 from bandit.policies.config import PolicyConfig
+from bandit.policies.corrected import CorrectedPolicy
 from bandit.policies.factory import make_policy
 from bandit.policies.linear import LinearConfig, LinearPolicy
 from bandit.policy import Policy
@@ -92,7 +93,9 @@ def split_labels(text: str) -> tuple[str, ...]:
 
 def default_labels() -> tuple[str, ...]:
     """Every policy of a comparison; ParetoBandit where its package is installed."""
-    skipped = {"naive", "forgetting"} | (set() if find_spec("pareto_bandit") else {"paretobandit"})
+    skipped = {"naive", "forgetting", "corrected"} | (
+        set() if find_spec("pareto_bandit") else {"paretobandit"}
+    )
     return tuple(name for name in ROSTER if name not in skipped)
 
 
@@ -173,6 +176,14 @@ _LINEAR: Mapping[str, LinearConfig] = MappingProxyType(
         "forgetting": LinearConfig("ucb", width=0.1, forgetting=0.997),
     }
 )
+
+
+def _corrected(casting: Casting, settings: Settings) -> Policy:
+    """The composed policy behind a correction; its own settings, and ``voters=on``."""
+    settings = dict(settings)
+    own = {"voters": settings.pop("voters", "off") in {"on", "true", "1"}}
+    config = configured(PolicyConfig("composed", casting.study.bank.sizes), settings, casting.label)
+    return CorrectedPolicy.around(make_policy(config), config, **own)
 
 
 def _learner(casting: Casting, _: Settings) -> Policy:
@@ -302,6 +313,7 @@ def _none(settings: Settings, label: str) -> None:
 ROSTER: Mapping[str, Callable[[Casting, Settings], Policy]] = MappingProxyType(
     {
         "composed": _learner,
+        "corrected": _corrected,
         "direct": _learner,
         "always-edge": _always(0),
         "always-cloud": _always(-1),

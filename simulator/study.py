@@ -12,6 +12,7 @@ from simulator.drift import NO_DRIFT, DriftPlan
 from simulator.embeddings import FeatureBank
 from simulator.environment import Order, World
 from simulator.errors import BadStudyError
+from simulator.judges import PanelConfig
 from simulator.metrics import Yardstick, true_rewards
 from simulator.references import FitRows
 from simulator.table import Floats, ReplayTable
@@ -61,6 +62,7 @@ class Study:
     arrivals: Floats | None = None
     fit: FitRows | None = None
     warm: WarmStart | None = None
+    panel: PanelConfig | None = None
 
     def __post_init__(self) -> None:
         for name, value, low, high in (
@@ -98,6 +100,7 @@ class Study:
             self.judge_bias,
             edge_queue=self.arrivals is not None,
             seed=seed,
+            panel=self.panel,
         )
 
     def arrival_times(self) -> Floats:

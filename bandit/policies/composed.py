@@ -157,7 +157,7 @@ class ComposedPolicy:
 
     def _estimate(self, arm: Arm, heads: _Heads, scenario: Scenario) -> Estimate:
         block = self._blocks.of(arm.arm_id)
-        quality = heads.common + heads.difference[block]
+        quality = heads.common + heads.difference[block] + arm.features.get("quality_shift", 0.0)
         cost = latency = None
         if heads.cost is not None:
             cost = self._expected_cost(arm, heads.cost[block])
@@ -201,7 +201,7 @@ class ComposedPolicy:
             if self._doubt.refutes(decision, reward.quality):
                 self._common, self._difference = self._quality_models({})
             for arm_id, quality in self._cascades.votes(interaction, answer):
-                self._learn_quality(x, self._blocks.add(arm_id), quality)
+                self._learn_quality(x, self._blocks.add(arm_id), quality, interaction.weight)
             self._note_gap(decision.scenario.name, decision.prediction)
             self._acquaintance.note(decision.context, judged=True)
         if reward.cost_usd is not None or reward.latency_s is not None:
@@ -223,14 +223,14 @@ class ComposedPolicy:
         )
         return EdgeAnswer(interaction.signals, pair.digest, *expected)
 
-    def _learn_quality(self, x: FloatVector, block: int, quality: float) -> None:
+    def _learn_quality(self, x: FloatVector, block: int, quality: float, weight: float) -> None:
         # Each part learns what the other leaves over, so that an arm seen rarely is not
         # explained away by the one seen often. Averages lag: they would leave too much.
         target = quality - _PRIOR_QUALITY
         common = self._common.predict_latest(x)
         difference = self._difference.predict_latest(x, block)
-        self._difference.learn(x, target - common, block)
-        self._common.learn(x, target - difference)
+        self._difference.learn(x, target - common, block, weight=weight)
+        self._common.learn(x, target - difference, weight=weight)
 
     def _learn_magnitudes(self, small: FloatVector, arm: Arm, bill: Reward) -> None:
         block = self._blocks.add(arm.arm_id)

@@ -35,6 +35,22 @@ def check_interaction(interaction: Interaction) -> None:
     for name, value in interaction.signals.items():
         if not math.isfinite(value):
             raise BadInteractionError(f"signals.{name}", value)
+    if not (math.isfinite(interaction.weight) and 0.0 < interaction.weight <= 1e3):
+        raise BadInteractionError("weight", interaction.weight)
+
+
+def check_judgement(interaction: Interaction) -> None:
+    """Raise `BadInteractionError` unless scores and verdicts are in [0, 1], chances above 0."""
+    said = interaction.judgement
+    if said is None:
+        return
+    for name in ("score", "verdict", "probe_score", "audit_probability", "probe_rate"):
+        value = getattr(said, name)
+        if value is not None and not (math.isfinite(value) and 0.0 <= value <= 1.0):
+            raise BadInteractionError(f"judgement.{name}", value)
+    for name in ("audit_probability", "probe_rate"):
+        if getattr(said, name) == 0.0:
+            raise BadInteractionError(f"judgement.{name}", 0.0)
 
 
 class Layout:

@@ -95,11 +95,11 @@ class Regressor:
         self._vw()
         return float(self._weights[self._block(block)].dot(x))
 
-    def learn(self, x: FloatVector, label: float, block: int = 0) -> None:
-        """Update towards ``label``, a finite number of order 1."""
+    def learn(self, x: FloatVector, label: float, block: int = 0, *, weight: float = 1.0) -> None:
+        """Update towards ``label``, a finite number of order 1, with some importance."""
         example = vw.Example()
         example["x"].push_many_features(self._indices[block], x)
-        example.set_label(vw.SimpleLabel(label))
+        example.set_label(vw.SimpleLabel(label, weight))
         self._vw().learn_one(example)
         self._n_learned[block] += 1
         share = (self.eta + 1.0) / (self.eta + float(self._n_learned[block]))
