@@ -259,7 +259,7 @@ def _policy_maker(settings: Settings, featurizer: Featurizer) -> Callable[[], Po
         schema={name: len(features) for name, features in featurizer.schema.items()},
         gamma=settings.policy.gamma,
         floor=settings.policy.floor,
-        warm_up=settings.policy.warm_up,
+        gamma_votes=settings.policy.gamma_votes,
     )
     return lambda: make_policy(config)
 

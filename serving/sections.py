@@ -214,14 +214,14 @@ class PolicySettings(_Section):
         le=1e6,
         description="exploitation against exploration; higher explores less",
     )
+    gamma_votes: int = Field(
+        default=625,
+        ge=0,
+        le=10_000_000,
+        description="votes until gamma is reached, from a quarter; 0 keeps it constant",
+    )
     floor: float = Field(
         default=0.02, ge=0.001, le=0.5, description="least probability of an eligible arm"
-    )
-    warm_up: int = Field(
-        default=0,
-        ge=0,
-        le=100_000,
-        description="votes of a kind of query before which arms are drawn evenly for it",
     )
     draw_seed: int | None = Field(
         default=None, ge=0, description="seed of the draws, for repeating a run; none draws afresh"

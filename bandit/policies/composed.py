@@ -6,12 +6,11 @@ from dataclasses import asdict, dataclass
 from bandit.alarm import Alarm
 from bandit.errors import NoEligibleArmError
 from bandit.pacing import affordable_floor
-from bandit.policies.acquaintance import Acquaintance
 from bandit.policies.archive import read_policy, write_archive
 from bandit.policies.cascades import Cascades, bills, judged_pair
 from bandit.policies.config import PolicyConfig
 from bandit.policies.doubt import Doubt
-from bandit.policies.exploration import inverse_gap_weighting
+from bandit.policies.exploration import growing, inverse_gap_weighting
 from bandit.policies.gatehouse import EdgeAnswer
 from bandit.policies.inputs import Blocks, Layout, check_interaction
 from bandit.policies.magnitude import Magnitude
@@ -68,18 +67,14 @@ class ComposedPolicy:
         self.config = config
         self.version = "composed-0"
         self.n_interactions = 0
+        self._n_votes = 0
         self._layout = Layout(config.schema)
         self._small = self._layout.places(config.schema.keys() - {"embedding", "cluster"})
         self._blocks = Blocks()
         self._spread: dict[str, list[float]] = {}
         self._doubt = Doubt()
-        self._acquaintance = Acquaintance(self._n_kinds)
         self._cascades = Cascades(config)
         self._build({})
-
-    @property
-    def _n_kinds(self) -> int:
-        return max(1, self.config.schema.get("cluster", 1))
 
     def _build(self, saved: Mapping[str, bytes]) -> None:
         n_small = len(self._small)
@@ -113,7 +108,7 @@ class ComposedPolicy:
         ]
         pmf = inverse_gap_weighting(
             [e.utility - charge for e, charge in zip(estimates, charges, strict=True)],
-            gamma=self._gamma(context, scenario),
+            gamma=self._gamma(scenario),
             floor=affordable_floor(self.config.floor, charges, gap),
         )
         return Prediction(tuple(arm.arm_id for arm in arms), pmf, self.version, estimates)
@@ -177,12 +172,11 @@ class ComposedPolicy:
             return None
         return self._cost.expected(log_ratio, arm.arm_id, _PRIOR_TOKENS * (price or 1e-6))
 
-    def _gamma(self, context: Context, scenario: Scenario) -> float:
-        # Even draws are for those who can pay: one arm may cost sixty budgets.
-        may_draw_evenly = scenario.w_quality > 0.0 and scenario.cost_price == 0.0
-        if may_draw_evenly and self._acquaintance.is_new(context, self.config.warm_up):
-            return 0.0
-        return self.config.gamma / self._typical_gap(scenario.name)
+    def _gamma(self, scenario: Scenario) -> float:
+        # Where money is short a blunt start is too dear: one arm may cost sixty budgets.
+        votes = 0 if scenario.cost_price > 0.0 else self.config.gamma_votes
+        sharpness = growing(self.config.gamma, self._n_votes, votes)
+        return sharpness / self._typical_gap(scenario.name)
 
     def _typical_gap(self, scenario: str) -> float:
         total, weight = self._spread.get(scenario, (0.0, 0.0))
@@ -200,16 +194,16 @@ class ComposedPolicy:
         if reward.quality is not None:
             if self._doubt.refutes(decision, reward.quality):
                 self._common, self._difference = self._quality_models({})
+                self._n_votes = 0
             for arm_id, quality in self._cascades.votes(interaction, answer):
                 self._learn_quality(x, self._blocks.add(arm_id), quality, interaction.weight)
             self._note_gap(decision.scenario.name, decision.prediction)
-            self._acquaintance.note(decision.context, judged=True)
+            self._n_votes += 1
         if reward.cost_usd is not None or reward.latency_s is not None:
             if answer is not None:
                 self._cascades.note(answer)
             for arm, bill in bills(interaction):
                 self._learn_magnitudes(x.take(self._small), arm, bill)
-            self._acquaintance.note(decision.context, judged=False)
         self.n_interactions += 1
 
     def _edge_answer(self, x: FloatVector, interaction: Interaction) -> EdgeAnswer | None:
@@ -278,7 +272,7 @@ class ComposedPolicy:
             "arms": self._blocks.arms,
             "spread": self._spread,
             "doubt": self._doubt.state(),
-            "acquaintance": self._acquaintance.state(),
+            "n_votes": self._n_votes,
             "cost_smear": self._cost.smear,
             "latency_smear": self._latency.smear,
             "cascades": self._cascades.state(),
@@ -298,7 +292,7 @@ class ComposedPolicy:
         self._build(blobs)
         self._blocks = Blocks(header["arms"])
         self._doubt = Doubt(header.get("doubt"))
-        self._acquaintance = Acquaintance(self._n_kinds, header.get("acquaintance"))
+        self._n_votes = header.get("n_votes", header["n_interactions"])
         self._cascades = Cascades(self.config, header.get("cascades"), blobs)
         self._spread = {k: list(v) for k, v in header["spread"].items()}
         self._cost.smear = {k: list(v) for k, v in header["cost_smear"].items()}

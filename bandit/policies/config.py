@@ -28,21 +28,20 @@ class PolicyConfig:
     schema
         Namespace to vector length, in the order of `Context.namespaces`.
     gamma
-        Sharpness of inverse-gap weighting, per unit of typical gap; constant, so exploration never
-        dies out. At a gap of typical size and two arms the other arm has 1 / (2 + gamma).
+        Sharpness of inverse-gap weighting, per unit of typical gap. At a gap of typical size and
+        two arms the other arm has 1 / (2 + gamma).
+    gamma_votes
+        Votes, at least 0, after which ``composed`` has reached ``gamma``: it begins at a quarter
+        and ends at four times. 0 keeps it constant; so does a price of money.
     floor
         Smallest probability of an eligible arm, in (0, 0.5].
-    warm_up
-        Votes of a kind of query (a cluster), at least 0, before which ``composed`` draws evenly for
-        queries of that kind; see `bandit.policies.acquaintance`. It ranks queries better later on,
-        and costs reward at first.
     """
 
     name: Literal["composed", "direct"] = "composed"
     schema: Mapping[str, int] = field(default_factory=dict)
     gamma: float = 20.0
+    gamma_votes: int = 625
     floor: float = 0.02
-    warm_up: int = 0
 
     def __post_init__(self) -> None:
         if self.name not in ("composed", "direct"):
@@ -51,8 +50,8 @@ class PolicyConfig:
             raise BadPolicyConfigError("gamma", self.gamma, "a number above 0")
         if not 0.0 < self.floor <= 0.5:
             raise BadPolicyConfigError("floor", self.floor, "a number in (0, 0.5]")
-        if self.warm_up < 0:
-            raise BadPolicyConfigError("warm_up", self.warm_up, "a number of votes, at least 0")
+        if self.gamma_votes < 0:
+            raise BadPolicyConfigError("gamma_votes", self.gamma_votes, "at least 0 votes")
 
     @property
     def n_features(self) -> int:

@@ -29,7 +29,7 @@ def test_the_policy_settings_default_to_the_policys_own():
         "name": core.name,
         "gamma": core.gamma,
         "floor": core.floor,
-        "warm_up": core.warm_up,
+        "gamma_votes": core.gamma_votes,
     }
 
 
