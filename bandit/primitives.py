@@ -162,6 +162,10 @@ class Gating:
     forced
         The verdict was not drawn: the first arm failed, or the answer had begun to be sent. Never
         learned as if it were.
+    cause
+        Why it was forced: ``edge_failed``, ``cloud_failed`` (the edge's answer was delivered though
+        the gate had drawn ``escalate``), ``no_gate``, ``gate_failed``, ``part_masked`` or
+        ``no_features``; empty where it was drawn.
     edge_cost_usd, edge_latency_s
         The first stage's own bill and time; the outcome's hold both stages.
     """
@@ -175,6 +179,7 @@ class Gating:
     forced: bool = False
     edge_cost_usd: float | None = None
     edge_latency_s: float | None = None
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from bandit.primitives import Decision, Reason
@@ -11,7 +11,7 @@ from feedback.log import LoggedDecision
 from feedback.outcome import Outcome
 from serving.accounting import Meter, failure_of
 from serving.arms import ArmSpec
-from serving.backends.base import Backend, Chunk
+from serving.backends.base import Chunk
 from serving.deadline import Deadline
 from serving.eligibility import PASSING
 from serving.errors import (
@@ -22,6 +22,7 @@ from serving.errors import (
     BackendTimeoutError,
     BackendUnavailableError,
 )
+from serving.second_stage import SecondStage
 
 T = TypeVar("T")
 
@@ -83,6 +84,14 @@ class Answer:
         Whether the decision was written; what was measured in the end.
     arm
         What answers, or was tried last; differs from the decision's after a failover.
+    speaker
+        Whose model speaks: ``arm``, or a part of it where that is a cascade.
+    speaker_started
+        When the speaker's attempt began, on the monotonic clock; None once its end was noted.
+    stage
+        The second stage, once a cascade's gate has decided.
+    errors
+        Arms that failed, parts of a cascade among them.
     fallback_cause
         Why the last arm that failed did so, in the words of `Outcome.failure`.
     logged
@@ -95,8 +104,12 @@ class Answer:
     outcome: "asyncio.Future[Outcome]"
     meter: Meter
     arm: str
+    speaker: str = ""
     attempts: int = 0
     attempt_started: float = 0.0
+    speaker_started: float | None = None
+    stage: SecondStage | None = None
+    errors: dict[str, BackendError] = field(default_factory=dict)
     ttft_s: float | None = None
     failure: str | None = None
     fallback_cause: str | None = None
@@ -107,6 +120,13 @@ class Answer:
         self.arm = arm_id
         self.attempts += 1
         self.attempt_started = at
+        self.stage = None
+        self.hear(arm_id, at=at)
+
+    def hear(self, speaker: str, *, at: float) -> None:
+        """From now on ``speaker`` speaks, from the beginning."""
+        self.speaker = speaker
+        self.speaker_started = at
         self.meter = Meter(keep=self.meter.keep)
 
     @property
@@ -131,50 +151,52 @@ class Attempts:
 
     def __init__(
         self,
-        backends: Mapping[str, Backend],
         specs: Mapping[str, ArmSpec],
         breakers: Mapping[str, Breaker],
         *,
         monotonic: Callable[[], float],
     ) -> None:
-        self._backends = backends
         self._specs = specs
         self._breakers = breakers
         self._monotonic = monotonic
 
-    async def run(self, answer: Answer, attempt: Callable[[Backend], Awaitable[T]]) -> T:
-        """What ``attempt`` gives for the first arm that does not fail.
+    async def run(self, answer: Answer, attempt: Callable[[str], Awaitable[T]]) -> T:
+        """What ``attempt`` gives for the first arm, by its id, that does not fail.
 
         Raises
         ------
         BackendError
             The most telling one, when every arm failed or the query itself was refused.
         """
-        errors: dict[str, BackendError] = {}
         for arm_id in candidates(answer.routed.decision):
-            if not self._worth_trying(arm_id, errors):
+            if not self._worth_trying(arm_id, answer):
                 continue
             answer.begin(arm_id, at=self._monotonic())
             self._breakers[arm_id].enter()
             try:
-                work = attempt(self._backends[arm_id])
-                return await answer.deadline.bound(work, arm_id=arm_id)
+                return await attempt(arm_id)
             except BackendError as error:
                 self.note_failure(arm_id, error)
-                errors[arm_id] = error
+                answer.errors[arm_id] = error
                 answer.fallback_cause = failure_of(error)
-                if answer.deadline.over or not _another_may_do(error):
+                if answer.deadline.over or not another_may_do(error):
                     raise
-        raise min(errors.values(), key=_dullness)
+        raise min(answer.errors.values(), key=_dullness)
 
     def note_failure(self, arm_id: str, error: BackendError) -> None:
         """Let the arm's breaker know, if the arm is to blame."""
-        if not isinstance(error, BackendRejectedError) or error.status in _ARMS_OWN_FAULT:
+        if to_blame(error):
             self._breakers[arm_id].record_failure()
 
-    def _worth_trying(self, arm_id: str, errors: Mapping[str, BackendError]) -> bool:
-        """Whether the arm has more room than those for which the query was too long."""
-        room = self._specs[arm_id].context_tokens
+    def _worth_trying(self, arm_id: str, answer: Answer) -> bool:
+        """Whether the arm is new, and has more room than those for which the query was too long.
+
+        Nobody falls back on a cascade: its parts are there to fall back on.
+        """
+        spec, errors = self._specs[arm_id], answer.errors
+        if arm_id in errors or (spec.parts and arm_id != answer.routed.decision.arm):
+            return False
+        room = spec.context_tokens
         too_small = [self._specs[arm].context_tokens for arm, e in errors.items() if _too_long(e)]
         return room is None or all(room > (other or 0) for other in too_small)
 
@@ -206,7 +228,13 @@ async def first_words(stream: AsyncIterator[Chunk], meter: Meter, *, arm_id: str
     raise BackendProtocolError(arm_id, "the stream ended before it said anything")
 
 
-def _another_may_do(error: BackendError) -> bool:
+def to_blame(error: BackendError) -> bool:
+    """Whether the arm is to blame, rather than the query that it refused."""
+    return not isinstance(error, BackendRejectedError) or error.status in _ARMS_OWN_FAULT
+
+
+def another_may_do(error: BackendError) -> bool:
+    """Whether another arm may answer what one failed to answer so."""
     if isinstance(error, BackendRejectedError):
         own_fault = error.status in _ARMS_OWN_FAULT or _code(error) in _ARMS_OWN_LIMITS
         return own_fault or _too_long(error)

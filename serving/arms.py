@@ -9,6 +9,9 @@ from serving.backends.base import Load
 from serving.energy import EnergyBoard, EnergyRate
 from serving.pricing import Price
 
+EVERYTHING = "*"
+"""The capability of an arm that honours whatever is asked."""
+
 _SMOOTHING = 0.1
 
 
@@ -27,6 +30,10 @@ class ArmSpec:
         Fingerprint of the model.
     energy
         What tokens take where nothing is measured.
+    parts
+        Of a cascade: ids of the arm that answers first and of the one that may answer instead.
+    hold_tokens
+        Of a cascade: tokens after which the gate decides about a stream; None for its end.
     """
 
     arm_id: str
@@ -37,6 +44,42 @@ class ArmSpec:
     context_tokens: int | None = None
     digest: str = ""
     energy: EnergyRate = field(default_factory=EnergyRate)
+    parts: tuple[str, ...] = ()
+    hold_tokens: int | None = None
+
+
+def joined(
+    arm_id: str, edge: ArmSpec, cloud: ArmSpec, *, hold_tokens: int | None = None
+) -> ArmSpec:
+    """The cascade of two arms: what both honour, room for what both can read.
+
+    Its price stays unknown, for what it costs depends on the gate; its digest changes with either.
+
+    Examples
+    --------
+    >>> some, any_ = frozenset({"json_object"}), frozenset({"*"})
+    >>> edge = ArmSpec("edge", "edge", "small", capabilities=some, context_tokens=2048)
+    >>> cascade = joined("both", edge, ArmSpec("cloud", "cloud", "large", capabilities=any_))
+    >>> cascade.model, sorted(cascade.capabilities), cascade.context_tokens, cascade.parts
+    ('small+large', ['json_object'], 2048, ('edge', 'cloud'))
+    """
+    rooms = [part.context_tokens for part in (edge, cloud) if part.context_tokens is not None]
+    return ArmSpec(
+        arm_id,
+        "cascade",
+        f"{edge.model}+{cloud.model}",
+        capabilities=_common(edge.capabilities, cloud.capabilities),
+        context_tokens=min(rooms, default=None),
+        digest=f"{edge.digest}+{cloud.digest}",
+        parts=(edge.arm_id, cloud.arm_id),
+        hold_tokens=hold_tokens,
+    )
+
+
+def _common(one: frozenset[str], other: frozenset[str]) -> frozenset[str]:
+    if EVERYTHING in one:
+        return other
+    return one if EVERYTHING in other else one & other
 
 
 class LatencyBoard:
@@ -72,10 +115,17 @@ def live_arms(
     board: LatencyBoard,
     energy: EnergyBoard | None = None,
 ) -> tuple[Arm, ...]:
-    """The arms as they are now: configuration, recent latency and energy, predicted wait."""
+    """The arms as they are now: configuration, recent latency and energy, predicted wait.
+
+    Who asks a cascade waits for its first part.
+    """
     return tuple(
-        _live(spec, loads[spec.arm_id].wait_s, board, energy or EnergyBoard()) for spec in specs
+        _live(spec, loads[_first(spec)].wait_s, board, energy or EnergyBoard()) for spec in specs
     )
+
+
+def _first(spec: ArmSpec) -> str:
+    return spec.parts[0] if spec.parts else spec.arm_id
 
 
 def _live(spec: ArmSpec, wait_s: float, board: LatencyBoard, energy: EnergyBoard) -> Arm:
@@ -95,4 +145,5 @@ def _live(spec: ArmSpec, wait_s: float, board: LatencyBoard, energy: EnergyBoard
         spec.context_tokens,
         spec.digest,
         features,
+        spec.parts,
     )

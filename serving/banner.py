@@ -50,6 +50,9 @@ def example(url: str, *, key_needed: bool) -> list[str]:
 def _arm(services: Services, name: str, state: dict[str, object]) -> str:
     spec = services.arms[name]
     kind = {arm.id: arm.backend for arm in services.settings.arms}[name]
+    if spec.parts:
+        edge, cloud = spec.parts
+        return f"  {name:<9} {edge} first, then {cloud} if the gate says so"
     price = "[yellow]price unknown: cost is left out[/]"
     if spec.price.known:
         price = f"${spec.price.price_in:g} / ${spec.price.price_out:g} per M tokens"

@@ -49,7 +49,7 @@ class Services:
     Attributes
     ----------
     arms, backends, breakers
-        By arm id, the same ids in each.
+        By arm id; a cascade has no backend of its own.
     learner
         None where learning happens in another process.
     new_id
@@ -219,6 +219,7 @@ async def _assemble(
             featurizer_threads=settings.features.threads,
             keep_prompts=settings.privacy.store_prompts,
             keep_answers=settings.privacy.store_answers,
+            sign_of_life_s=settings.server.sign_of_life_s,
         ),
         watcher=MetricsWatcher(metrics),
     )

@@ -37,7 +37,7 @@ class Situation:
 
 
 class Decider:
-    """Makes decisions; the only owner of the rng.
+    """Makes decisions; with the gate of a cascade, the only one that draws.
 
     Parameters
     ----------

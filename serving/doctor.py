@@ -45,6 +45,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _embedding(settings.features.model)
     for arm in settings.arms:
         yield from _ARM_CHECKS[arm.backend](arm)
+    yield from _gate(settings)
     yield _disk(settings)
     yield _database(settings)
     yield _port(settings)
@@ -144,10 +145,28 @@ def _stand_in(arm: ArmSettings) -> Iterator[Finding]:
     )
 
 
+def _cascade(arm: ArmSettings) -> Iterator[Finding]:
+    held = f"{arm.hold_tokens} tokens" if arm.hold_tokens else "the end"
+    detail = f"{arm.edge} first, then {arm.cloud} if the gate says so; streams are held to {held}"
+    yield Finding(f"arm {arm.id}", "ok", detail)
+
+
+def _gate(settings: Settings) -> Iterator[Finding]:
+    gated = any(arm.backend == "cascade" for arm in settings.arms)
+    if gated and settings.policy.name == "direct":
+        yield Finding(
+            "gate",
+            "warning",
+            "the policy 'direct' has none: a cascade accepts every well-formed edge answer",
+            "set policy.name to composed",
+        )
+
+
 _ARM_CHECKS: dict[str, Callable[[ArmSettings], Iterator[Finding]]] = {
     "llama_cpp": _edge,
     "openai": _cloud,
     "stand_in": _stand_in,
+    "cascade": _cascade,
 }
 
 

@@ -9,12 +9,10 @@ import orjson
 
 from bandit.primitives import Arm
 from features.query import Query
+from serving.arms import EVERYTHING
 from serving.backends.base import Load
 from serving.errors import BadRequestError
 from serving.pricing import estimate_tokens
-
-EVERYTHING = "*"
-"""The capability of an arm that honours whatever is asked."""
 
 PASSTHROUGH = "passthrough"
 """The capability of an arm that hands unknown fields on instead of dropping them."""
@@ -39,6 +37,8 @@ class Needs:
     max_cost_usd, max_wait_s
         The caller's own limits: an arm where the query alone costs more, or that has a longer queue
         than that, is sure to break them.
+    one_call
+        Whether the caller runs the model, which cannot be two of them.
     """
 
     capabilities: frozenset[str] = frozenset()
@@ -46,6 +46,7 @@ class Needs:
     tokens_in: int = 0
     max_cost_usd: float = math.inf
     max_wait_s: float = math.inf
+    one_call: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,10 @@ class Eligibility:
     Attributes
     ----------
     masked
-        Arm id to ``capability:<name>``, ``context_length``, ``pin``, ``unhealthy``,
-        ``breaker_open``, ``overloaded``, ``max_cost`` or ``max_latency``.
+        Arm id to ``capability:<name>``, ``context_length``, ``pin``, ``second_stage`` (a cascade
+        where one call is all there is), ``unhealthy``, ``breaker_open``, ``overloaded``,
+        ``max_cost`` or ``max_latency``. A cascade has the reason of the part that it is masked
+        for, as ``<part>:<reason>``.
     bypassed
         True when every able arm was in trouble and all of them are tried anyway: an answer that may
         fail is better than one that surely does.
@@ -75,7 +78,12 @@ def count_chars(query: Query) -> int:
 
 
 def needs_of(
-    query: Query, chars: int, *, max_cost_usd: float | None = None, max_wait_s: float | None = None
+    query: Query,
+    chars: int,
+    *,
+    max_cost_usd: float | None = None,
+    max_wait_s: float | None = None,
+    one_call: bool = False,
 ) -> Needs:
     """What ``query``, of ``chars`` characters, needs; None is no limit."""
     tokens_in = estimate_tokens(chars)
@@ -85,6 +93,7 @@ def needs_of(
         tokens_in,
         math.inf if max_cost_usd is None else max_cost_usd,
         math.inf if max_wait_s is None else max_wait_s,
+        one_call,
     )
 
 
@@ -119,12 +128,15 @@ def sift(
     BadRequestError
         If no arm is able to answer, whatever its state.
     """
-    unable = {arm.arm_id: why for arm in arms if (why := _inability(arm, needs, only))}
+    every = {arm.arm_id: arm for arm in arms}
+    unable = {arm.arm_id: why for arm in arms if (why := _inability(arm, needs, only, every))}
     able = [arm for arm in arms if arm.arm_id not in unable]
     if not able:
         raise _nothing_left(unable, needs)
-    late = (arm.arm_id for arm in able if arm.features.get("queue_s", 0.0) > needs.max_wait_s)
-    troubles = {**dict.fromkeys(late, "max_latency"), **troubles}
+    queued = (arm.arm_id for arm in able if arm.features.get("queue_s", 0.0) > needs.max_wait_s)
+    late = dict.fromkeys(queued, "max_latency")
+    late |= {arm.arm_id: why for arm in able if (why := part_trouble(arm.parts, late))}
+    troubles = {**late, **troubles}
     fit = tuple(arm for arm in able if arm.arm_id not in troubles)
     if not fit:
         return Eligibility(tuple(able), unable, bypassed=True)
@@ -132,9 +144,23 @@ def sift(
     return Eligibility(fit, {**unable, **passing})
 
 
-def _inability(arm: Arm, needs: Needs, only: frozenset[str] | None) -> str | None:
+def part_trouble(parts: Iterable[str], troubles: Mapping[str, str]) -> str | None:
+    """Why a cascade of ``parts`` should be left alone for now, or None."""
+    return next((f"{part}:{troubles[part]}" for part in parts if part in troubles), None)
+
+
+def _inability(
+    arm: Arm, needs: Needs, only: frozenset[str] | None, every: Mapping[str, Arm]
+) -> str | None:
     if only is not None and arm.arm_id not in only:
         return "pin"
+    if arm.parts and needs.one_call:
+        return "second_stage"
+    unable = {part: why for part in arm.parts if (why := _shortcoming(every[part], needs))}
+    return part_trouble(arm.parts, unable) or _shortcoming(arm, needs)
+
+
+def _shortcoming(arm: Arm, needs: Needs) -> str | None:
     missing = _missing(arm.capabilities, needs.capabilities)
     if missing:
         return f"capability:{missing[0]}"
@@ -152,7 +178,7 @@ def _missing(has: frozenset[str], asked: Iterable[str]) -> list[str]:
 def _nothing_left(unable: Mapping[str, str], needs: Needs) -> BadRequestError:
     reasons = {why for why in unable.values() if why != "pin"}
     listed = ", ".join(f"{arm}: {why}" for arm, why in unable.items() if why != "pin")
-    if reasons == {"context_length"}:
+    if reasons and all(why.endswith("context_length") for why in reasons):
         return BadRequestError(
             f"the query needs room for about {needs.tokens} tokens, more than any arm that may "
             f"answer it has ({listed})",

@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from serving.arms import ArmSpec
+from serving.arms import EVERYTHING, ArmSpec, joined
 from serving.backends.base import Backend
 from serving.backends.breaker import Breaker, BreakerConfig
 from serving.backends.cloud import CloudBackend, CloudConfig
@@ -15,7 +15,6 @@ from serving.backends.edge import EdgeBackend, EdgeConfig
 from serving.backends.edge_chat import EDGE_CAPABILITIES
 from serving.backends.standin import StandIn
 from serving.backends.standin_answers import MODEL as STAND_IN_MODEL
-from serving.eligibility import EVERYTHING
 from serving.energy import EnergyMeter, EnergyRate, find_rapl
 from serving.pricing import Price, choose_price
 from serving.sections import ArmSettings
@@ -27,7 +26,10 @@ _STAND_IN_PRICE = Price(2.5, 10.0, "config")
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """The arms, what answers for them, and what remembers whether they fail."""
+    """The arms, what answers for them, and what remembers whether they fail.
+
+    A cascade has no backend of its own: those of its parts answer.
+    """
 
     arms: Mapping[str, ArmSpec]
     backends: Mapping[str, Backend]
@@ -45,10 +47,14 @@ async def start_fleet(settings: Settings, stack: AsyncExitStack) -> Fleet:
     """
     counter = find_rapl()
     meter = None if counter is None else EnergyMeter(counter)
-    made = await asyncio.gather(*(_arm(arm, stack, meter) for arm in settings.arms))
+    singles = [arm for arm in settings.arms if arm.backend != "cascade"]
+    peeks = _peeks(settings.arms)
+    work = (_arm(arm, stack, meter, peek_tokens=peeks.get(arm.id, 0)) for arm in singles)
+    made = await asyncio.gather(*work)
     breakers = {arm.id: Breaker(BreakerConfig(), clock=time.monotonic) for arm in settings.arms}
+    specs = {spec.arm_id: spec for spec, _ in made}
     return Fleet(
-        {spec.arm_id: spec for spec, _ in made},
+        {arm.id: specs.get(arm.id) or _cascade(arm, specs) for arm in settings.arms},
         {spec.arm_id: backend for spec, backend in made},
         breakers,
     )
@@ -65,6 +71,8 @@ def _energy(arm: ArmSettings) -> EnergyRate:
 
 def _price(arm: ArmSettings) -> Price:
     given = arm.price_in is not None and arm.price_out is not None
+    if arm.backend == "cascade":
+        return Price()  # what it costs depends on the gate
     if arm.backend == "llama_cpp":
         # What runs here has no price a token, unless the operator gives it one.
         return Price(arm.price_in or 0.0, arm.price_out or 0.0, "config")
@@ -73,16 +81,30 @@ def _price(arm: ArmSettings) -> Price:
     return choose_price(arm.price_in, arm.price_out, model=arm.model, provider=arm.price_provider)
 
 
+def _peeks(arms: Sequence[ArmSettings]) -> dict[str, int]:
+    """After how many tokens somebody wants to know how confident an arm is so far."""
+    peeks: dict[str, int] = {}
+    for arm in arms:
+        if arm.edge is not None and arm.hold_tokens is not None:
+            peeks[arm.edge] = max(peeks.get(arm.edge, 0), arm.hold_tokens)
+    return peeks
+
+
+def _cascade(arm: ArmSettings, specs: Mapping[str, ArmSpec]) -> ArmSpec:
+    edge, cloud = specs[arm.edge or ""], specs[arm.cloud or ""]
+    return joined(arm.id, edge, cloud, hold_tokens=arm.hold_tokens)
+
+
 async def _arm(
-    arm: ArmSettings, stack: AsyncExitStack, meter: EnergyMeter | None
+    arm: ArmSettings, stack: AsyncExitStack, meter: EnergyMeter | None, *, peek_tokens: int
 ) -> tuple[ArmSpec, Backend]:
     if arm.backend == "llama_cpp":
-        return await _edge(arm, stack, meter)
+        return await _edge(arm, stack, meter, peek_tokens=peek_tokens)
     return await _MAKERS[arm.backend](arm, stack)
 
 
 async def _edge(
-    arm: ArmSettings, stack: AsyncExitStack, meter: EnergyMeter | None
+    arm: ArmSettings, stack: AsyncExitStack, meter: EnergyMeter | None, *, peek_tokens: int
 ) -> tuple[ArmSpec, Backend]:
     usual = EdgeConfig()
     config = EdgeConfig(
@@ -92,6 +114,7 @@ async def _edge(
         workers=arm.workers,
         max_queue=arm.queue_limit,
         deadline_s=arm.total_timeout_s,
+        peek_tokens=peek_tokens,
         model=arm.model or usual.model,
         context_tokens=arm.context_tokens or usual.context_tokens,
     )

@@ -1,7 +1,7 @@
 """Three questions with three answers: alive, ready to serve, able to learn."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -37,7 +37,16 @@ def arms(services: Services) -> dict[str, dict[str, Any]]:
             "queued": load.queued,
             "running": load.running,
         }
-    return found
+    return found | {
+        spec.arm_id: _joined(spec.parts, found) for spec in services.arms.values() if spec.parts
+    }
+
+
+def _joined(parts: Sequence[str], states: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The state of a cascade: that of its parts."""
+    bad = [f"{part}: {states[part]['detail']}" for part in parts if not states[part]["ok"]]
+    detail = "; ".join(bad) or " first, then ".join(parts)
+    return {"ok": not bad, "detail": detail, "queued": 0, "running": 0}
 
 
 async def ready(services: Services) -> Health:

@@ -44,6 +44,7 @@ class Metrics:
         self.arm_queue_depth = gauge("arm_queue_depth", "Queries that wait", "arm")
         self.breaker_state = gauge("breaker_state", "0 closed, 1 open or unhealthy", "arm")
         self.fallbacks = counter("fallbacks_total", "Answers by another arm", "from", "to", "cause")
+        self.verdicts = counter("gate_verdicts_total", "Cascades", "arm", "verdict", "cause")
         self.cost_usd = counter("cost_usd_total", "Cost of answers in US dollars", "arm")
         self.energy_j = counter("energy_joules_total", "Energy of answers where known", "arm")
         self.feedback = counter("feedback_total", "Feedback by result", "metric", "status")

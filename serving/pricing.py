@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from genai_prices import Usage, calc_price
@@ -89,6 +89,20 @@ class Charge:
     cost_usd: float | None = None
     cost_source: CostSource = "unknown"
     counted: bool = False
+
+    def and_before(self, first: "Charge") -> "Charge":
+        """The tokens of this answer, at the cost of it and of one that was paid for before it.
+
+        Examples
+        --------
+        >>> Charge(9, 3, 0.5, "usage").and_before(Charge(9, 7, 0.25, "estimate"))
+        Charge(tokens_in=9, tokens_out=3, cost_usd=0.75, cost_source='estimate', counted=False)
+        """
+        if self.cost_usd is None or first.cost_usd is None:
+            return replace(self, cost_usd=None, cost_source="unknown")
+        sources = (self.cost_source, first.cost_source)
+        source: CostSource = "estimate" if "estimate" in sources else self.cost_source
+        return replace(self, cost_usd=self.cost_usd + first.cost_usd, cost_source=source)
 
 
 def charge(

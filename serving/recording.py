@@ -10,9 +10,9 @@ from feedback.outcome import Outcome
 from serving.accounting import Meter
 from serving.answering import Answer, Routed
 from serving.arms import ArmSpec
+from serving.billing import bill, joules
 from serving.deadline import Deadline
 from serving.outcomes import OutcomeWriter
-from serving.pricing import Charge
 
 _FLUSH_S = 10.0
 _LONGEST_NAME = 200
@@ -81,6 +81,7 @@ class Recorder:
             loop.create_future(),
             Meter(keep=keep_text),
             routed.decision.arm,
+            routed.decision.arm,
         )
         self._live[routed.decision.decision_id] = answer
         task = loop.create_task(self._record(answer))
@@ -128,12 +129,12 @@ class Recorder:
             self._outcomes.put(outcome)
 
     def _outcome(self, answer: Answer, latency_s: float) -> Outcome:
-        spec, meter = self._arms[answer.arm], answer.meter
-        silent = answer.failure is not None and not meter.chars_out and meter.usage is None
-        spent = Charge() if silent else meter.charge(spec, answer.routed.chars_in)
-        energy_j = meter.energy_j
-        if energy_j is None:
-            energy_j = spec.energy.energy_j(spent.tokens_in, spent.tokens_out)
+        spec, meter, stage = self._arms[answer.speaker], answer.meter, answer.stage
+        spent = bill(answer, self._arms)
+        gating = None
+        if stage is not None:
+            edge = self._arms[stage.parts[0]]
+            gating = stage.gating(edge, answer.routed.chars_in, latency_s=latency_s)
         return Outcome(
             answer.routed.decision.decision_id,
             answer.arm,
@@ -149,7 +150,8 @@ class Recorder:
             meter.confidence,
             at=self._now(),
             answer=None if meter.text is None else meter.text.replace(_NUL, ""),
-            energy_j=energy_j,
+            energy_j=joules(answer, self._arms),
+            gating=gating,
         )
 
 

@@ -1,11 +1,11 @@
 """The life of a query: features, decision, answer, outcome."""
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from numpy.random import Generator
 
@@ -13,17 +13,23 @@ from bandit.utility import Scenario
 from features.query import Query
 from feedback.log import DecisionLog, LoggedDecision
 from serving.accounting import failure_of
-from serving.answering import Answer, Attempts, Breaker, Routed, close, first_words, next_chunk
+from serving.answering import Answer, Attempts, Breaker, Routed, close, next_chunk
 from serving.arms import ArmSpec, LatencyBoard, live_arms
 from serving.backends.base import Backend, Chunk, Completion
+from serving.billing import bill
 from serving.deciding import Decider, Holder, Situation
-from serving.eligibility import needs_of, trouble
+from serving.eligibility import needs_of, part_trouble, trouble
 from serving.energy import EnergyBoard
 from serving.errors import BackendError, BackendProtocolError
+from serving.gating import Gate
+from serving.keepalive import every
 from serving.pricing import Charge
 from serving.reading import Featurizer, Reader
 from serving.recording import NO_WATCHER, Recorder, Watcher, Writer
 from serving.selector import Selector, Wish
+from serving.ways import WayMaker
+
+Waiting: TypeAlias = Callable[[Answer], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,8 @@ class RouterConfig:
         Whether their text is stored.
     baseline_arm
         What answers when the policy cannot be asked (see `serving.deciding.Decider`).
+    sign_of_life_s
+        Time between signs of life while a cascade holds a stream back, in seconds.
     """
 
     deadline_s: float = 300.0
@@ -53,6 +61,7 @@ class RouterConfig:
     keep_prompts: bool = False
     keep_answers: bool = False
     baseline_arm: str | None = None
+    sign_of_life_s: float = 10.0
 
 
 class Router:
@@ -63,7 +72,7 @@ class Router:
     Parameters
     ----------
     backends, breakers
-        By arm id, for every arm in ``arms``.
+        By arm id, for every arm in ``arms``; a cascade has a breaker and no backend of its own.
     new_id
         32 hexadecimal characters, random.
     now, monotonic
@@ -101,7 +110,9 @@ class Router:
         self._decider = Decider(
             holder, rng, new_id=new_id, now=now, baseline_arm=config.baseline_arm
         )
-        self._attempts = Attempts(backends, self.arms, breakers, monotonic=monotonic)
+        self._attempts = Attempts(self.arms, breakers, monotonic=monotonic)
+        maker = WayMaker(backends, breakers, Gate(holder, rng), self._board, monotonic)
+        self._ways = {spec.arm_id: maker.way(spec) for spec in arms}
         self._recorder = Recorder(writer, log, arms=self.arms, now=now, watcher=watcher)
         self._reader = Reader(
             featurizer, threads=config.featurizer_threads, keep_prompts=config.keep_prompts
@@ -144,6 +155,7 @@ class Router:
                 reading.chars,
                 max_cost_usd=selection.max_cost_usd,
                 max_wait_s=selection.max_wait_s,
+                one_call=kind == "route",
             ),
             selection=selection,
             tags=_tags(query, wish),
@@ -166,52 +178,56 @@ class Router:
             If no arm answered in time.
         """
 
-        async def attempt(backend: Backend) -> Completion:
-            completion = await backend.complete(routed.query)
-            answer.meter.take(completion.body)
-            return completion
+        async def attempt(arm_id: str) -> Completion:
+            return await self._ways[arm_id].complete(answer)
 
         async with self._answering(routed) as answer:
             completion = await self._attempts.run(answer, attempt)
             answer.ttft_s = completion.ttft_s
-            answer.meter.confidence = completion.confidence
-            answer.meter.energy_j = completion.energy_j
             self._succeeded(answer)
             await self._recorder.await_durable(answer, self._config.log_timeout_s)
             return answer, completion
 
     @asynccontextmanager
-    async def stream(self, routed: Routed) -> AsyncIterator[tuple[Answer, AsyncIterator[Chunk]]]:
+    async def stream(
+        self, routed: Routed, *, waiting: Waiting | None = None
+    ) -> AsyncIterator[tuple[Answer, AsyncIterator[Chunk]]]:
         """The answer in chunks, once its first words are there; until then arms can change.
+
+        Parameters
+        ----------
+        waiting
+            Called now and then while a cascade holds the first words back; whether the decision is
+            durable is known by then.
 
         Raises
         ------
         BackendError
             If no arm began to answer in time; later, from the iterator, if the arm breaks off.
         """
+        chunks: AsyncIterator[Chunk] | None = None
 
-        async def attempt(backend: Backend) -> tuple[AsyncIterator[Chunk], list[Chunk]]:
-            chunks = backend.stream(routed.query)
-            try:
-                return chunks, await first_words(chunks, answer.meter, arm_id=answer.arm)
-            except BaseException:
-                await close(chunks)
-                raise
+        async def attempt(arm_id: str) -> list[Chunk]:
+            nonlocal chunks
+            chunks, held = await self._ways[arm_id].stream(answer)
+            return held
 
         async with self._answering(routed) as answer:
-            chunks, held = await self._attempts.run(answer, attempt)
-            answer.ttft_s = self._monotonic() - routed.started
-            everything = self._everything(answer, held, chunks)
             try:
-                await self._recorder.await_durable(answer, self._config.log_timeout_s)
-                yield answer, everything
+                async with self._signs_of_life(answer, waiting):
+                    held = await self._attempts.run(answer, attempt)
+                assert chunks is not None  # noqa: S101 - an attempt succeeded
+                answer.ttft_s = self._monotonic() - routed.started
+                async with aclosing(self._everything(answer, held, chunks)) as everything:
+                    await self._recorder.await_durable(answer, self._config.log_timeout_s)
+                    yield answer, everything
             finally:
-                await everything.aclose()
-                await close(chunks)
+                if chunks is not None:
+                    await close(chunks)
 
     def charge(self, answer: Answer) -> Charge:
         """Tokens and cost of an answer so far."""
-        return answer.meter.charge(self.arms[answer.arm], answer.routed.chars_in)
+        return bill(answer, self.arms)
 
     async def drain(self, grace_s: float) -> None:
         """Let answers finish for ``grace_s`` seconds, then end the rest with an error."""
@@ -251,7 +267,8 @@ class Router:
             if answer.meter.finish_reason is None:
                 raise BackendProtocolError(answer.arm, "the stream ended before the answer did")
         except BackendError as error:
-            self._attempts.note_failure(answer.arm, error)
+            for arm_id in {answer.arm, answer.speaker}:
+                self._attempts.note_failure(arm_id, error)
             raise
         self._succeeded(answer)
 
@@ -259,8 +276,25 @@ class Router:
         return await answer.deadline.bound(next_chunk(chunks), arm_id=answer.arm)
 
     def _succeeded(self, answer: Answer) -> None:
-        self._breakers[answer.arm].record_success()
-        self._board.record(answer.arm, self._monotonic() - answer.attempt_started)
+        self._note_success(answer.arm, since=answer.attempt_started)
+        if answer.speaker != answer.arm and answer.speaker_started is not None:
+            self._note_success(answer.speaker, since=answer.speaker_started)
+
+    def _note_success(self, arm_id: str, *, since: float) -> None:
+        self._breakers[arm_id].record_success()
+        self._board.record(arm_id, self._monotonic() - since)
+
+    def _signs_of_life(
+        self, answer: Answer, waiting: Waiting | None
+    ) -> AbstractAsyncContextManager[None]:
+        if waiting is None or not self.arms[answer.arm].parts:
+            return nullcontext()
+
+        async def show() -> None:
+            await self._recorder.await_durable(answer, self._config.log_timeout_s)
+            await waiting(answer)
+
+        return every(self._config.sign_of_life_s, show)
 
     def _situation(self) -> Situation:
         loads = {name: backend.load() for name, backend in self._backends.items()}
@@ -276,9 +310,13 @@ class Router:
                 )
             )
         }
-        return Situation(
-            live_arms(tuple(self.arms.values()), loads, self._board, self._energy), troubles
-        )
+        joined = {
+            spec.arm_id: why
+            for spec in self.arms.values()
+            if (why := part_trouble(spec.parts, troubles))
+        }
+        live = live_arms(tuple(self.arms.values()), loads, self._board, self._energy)
+        return Situation(live, {**troubles, **joined})
 
 
 def _tags(query: Query, wish: Wish) -> dict[str, str]:

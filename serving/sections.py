@@ -44,6 +44,9 @@ class ServerSettings(_Section):
     answer_timeout_s: Seconds = Field(
         default=300.0, description="for one answer over all arms that are tried, seconds"
     )
+    sign_of_life_s: Seconds = Field(
+        default=10.0, description="between comments in a stream that a cascade holds back, seconds"
+    )
     max_connections: int = Field(
         default=1024, ge=1, le=100_000, description="requests in flight; more get 429 at once"
     )
@@ -89,8 +92,20 @@ class ArmSettings(_Section):
     """One of the choices and the model behind it."""
 
     id: Name = Field(description="name, as logged and as clients may ask for it")
-    tier: Tier = Field(description="edge (runs here) or cloud (an HTTP API)")
-    backend: Literal["llama_cpp", "openai", "stand_in"] = Field(description="what answers")
+    tier: Tier = Field(description="edge (runs here), cloud (an HTTP API) or cascade (one of each)")
+    backend: Literal["llama_cpp", "openai", "stand_in", "cascade"] = Field(
+        description="what answers; cascade: two other arms, with a gate between them"
+    )
+    edge: Name | None = Field(default=None, description="arm that answers first, of a cascade")
+    cloud: Name | None = Field(
+        default=None, description="arm that the gate may escalate to, of a cascade"
+    )
+    hold_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="tokens after which a cascade's gate decides about a stream; none: its end",
+    )
     model: str = Field(
         default="", max_length=200, description="model name, sent to the API and reported"
     )
@@ -145,7 +160,19 @@ class ArmSettings(_Section):
             raise ValueError("an openai arm needs base_url and model")
         if self.base_url is not None and not _HTTP_URL.match(self.base_url):
             raise ValueError("base_url must be http:// or https:// and a host")
+        self._check_cascade()
         return self
+
+    def _check_cascade(self) -> None:
+        if (self.tier == "cascade") != (self.backend == "cascade"):
+            raise ValueError("an arm of tier cascade has the backend cascade, and no other arm has")
+        given = {"edge": self.edge, "cloud": self.cloud, "hold_tokens": self.hold_tokens}
+        if self.backend != "cascade":
+            named = [name for name, value in given.items() if value is not None]
+            if named:
+                raise ValueError(f"{named[0]} is for an arm of tier cascade")
+        elif not (self.edge and self.cloud):
+            raise ValueError("a cascade needs edge and cloud, the ids of two other arms")
 
 
 class CloudSettings(_Section):

@@ -89,6 +89,8 @@ class Settings(BaseSettings):
         twice = {name for name in ids if ids.count(name) > 1}
         if twice:
             raise ValueError(f"two arms have the id {min(twice)!r}")
+        for arm in self.arms:
+            _check_parts(arm, self.arms)
         if self.scenario not in self.known_scenarios:
             near = _nearest(self.scenario, self.known_scenarios)
             raise ValueError(f"scenario {self.scenario!r} does not exist{near}")
@@ -114,6 +116,20 @@ class Settings(BaseSettings):
     def keys_file(self) -> Path:
         """Where API keys are kept, hashed."""
         return self.database.data_dir / "keys.json"
+
+
+def _check_parts(cascade: ArmSettings, arms: Iterable[ArmSettings]) -> None:
+    tiers = {arm.id: arm.tier for arm in arms}
+    for tier, part in (("edge", cascade.edge), ("cloud", cascade.cloud)):
+        if part is None:
+            continue
+        if part not in tiers:
+            near = _nearest(part, [name for name in tiers if name != cascade.id])
+            raise ValueError(f"{tier} of the cascade {cascade.id!r}: no arm {part!r}{near}")
+        if tiers[part] != tier:
+            raise ValueError(
+                f"{tier} of the cascade {cascade.id!r}: {part!r} is of tier {tiers[part]}"
+            )
 
 
 def _with_cloud(values: dict[str, Any]) -> dict[str, Any]:

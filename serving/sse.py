@@ -16,6 +16,17 @@ HEADERS: Mapping[str, str] = {
 """What keeps proxies from holding events back."""
 
 
+def comment(text: str) -> bytes:
+    r"""A line that clients skip, and that keeps them and proxies from giving up.
+
+    Examples
+    --------
+    >>> comment("still at it")
+    b': still at it\n\n'
+    """
+    return f": {text}\n\n".encode()
+
+
 def event(body: Mapping[str, Any]) -> bytes:
     r"""One event.
 

@@ -31,6 +31,10 @@ class MetricsWatcher(Watcher):
         if outcome.arm != drawn:
             cause = answer.fallback_cause or "error"
             self._metrics.fallbacks.labels(drawn, outcome.arm, cause).inc()
+        if outcome.gating is not None:
+            gating = outcome.gating
+            cause = gating.cause or "drawn"
+            self._metrics.verdicts.labels(outcome.arm, gating.verdict, cause).inc()
         if outcome.failure is None and outcome.latency_s is not None:
             self._metrics.arm_latency_s.labels(outcome.arm).observe(outcome.latency_s)
         if outcome.ttft_s is not None:

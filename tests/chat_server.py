@@ -16,15 +16,18 @@ from tests.scripted import ScriptedBackend, make_router
 
 
 @asynccontextmanager
-async def serving(tmp_path, log, *edge, cloud=()):
-    """An HTTP client of a server whose arms play the given scripts; an arm may be given whole."""
+async def serving(tmp_path, log, *edge, cloud=(), **options):
+    """An HTTP client of a server whose arms play the given scripts; an arm may be given whole.
+
+    ``options`` are those of `tests.scripted.make_router`.
+    """
     arms = [
         script[0]
         if script and isinstance(script[0], ScriptedBackend)
         else ScriptedBackend(arm, *script)
         for arm, script in (("edge", edge), ("cloud", cloud))
     ]
-    router = make_router(*arms, log=log)
+    router = make_router(*arms, log=log, **options)
     app = FastAPI()
     app.state.services = SimpleNamespace(
         router=router,

@@ -11,7 +11,7 @@ from bandit.primitives import Context, Prediction
 from bandit.utility import PRESETS
 from features.query import Query
 from feedback.memory import MemoryDecisionLog
-from serving.arms import ArmSpec
+from serving.arms import ArmSpec, joined
 from serving.backends.base import Chunk, Completion, Load
 from serving.backends.breaker import Breaker, BreakerConfig
 from serving.pricing import Price
@@ -23,6 +23,8 @@ SPECS = (
     ArmSpec("edge", "edge", "small", Price(0.0, 0.0, "config"), frozenset({"n"}), 2048, "sha"),
     ArmSpec("cloud", "cloud", "vendor/large", Price(1.0, 3.0, "config"), frozenset({"*"})),
 )
+CASCADE = joined("cascade", *SPECS)
+GATED = (*SPECS, CASCADE)
 
 
 def query(text="Hello", *, requires=(), **fields):
@@ -129,6 +131,22 @@ class FixedPolicy:
         return Prediction(tuple(arm.arm_id for arm in arms), pmf, self.version)
 
 
+class GatedPolicy(FixedPolicy):
+    """Likes cascades; its gate accepts with probability ``accept``, and keeps what it was shown."""
+
+    def __init__(self, accept=1.0, *, gate_error=None, **weights):
+        super().__init__(**(weights or {"cascade": 1.0, "edge": 1e-9, "cloud": 1e-9}))
+        self.accept = accept
+        self.gate_error = gate_error
+        self.shown = []
+
+    def gate(self, context, edge, cloud, scenario, signals):
+        if self.gate_error is not None:
+            raise self.gate_error
+        self.shown.append((edge.arm_id, cloud.arm_id, signals))
+        return Prediction(("accept", "escalate"), (self.accept, 1.0 - self.accept), self.version)
+
+
 class Holder:
     """Holds one policy."""
 
@@ -172,6 +190,7 @@ def make_router(
     writer=None,
     featurizer=None,
     specs=SPECS,
+    rng=None,
     **more,
 ):
     """A router over ``backends``, with all else as plain as can be."""
@@ -182,12 +201,12 @@ def make_router(
         holder=holder or Holder(policy or FixedPolicy(edge=1.0, cloud=1e-9)),
         arms=specs,
         backends={backend.arm_id: backend for backend in backends},
-        breakers={b.arm_id: Breaker(BreakerConfig(), clock=lambda: 0.0) for b in backends},
+        breakers={s.arm_id: Breaker(BreakerConfig(), clock=lambda: 0.0) for s in specs},
         writer=writer or PlainWriter(log),
         log=log,
         scenarios=PRESETS,
         default_scenario="balanced",
-        rng=np.random.default_rng(0),
+        rng=rng or np.random.default_rng(0),
         new_id=lambda: next(ids),
         now=lambda: NOW,
         **more,

@@ -113,7 +113,7 @@ async def _whole(
     answer, completion = await router.complete(routed)
     charge = router.charge(answer)
     _note_answer(request, answer)
-    body = shape.completion(completion.body, model=router.arms[answer.arm].model)
+    body = shape.completion(completion.body, model=router.arms[answer.speaker].model)
     reply = _json(body, headers={**_headers(answer), **_cost_headers(charge)})
     await reply(request.scope, request.receive, send)
 
@@ -141,10 +141,13 @@ class _Stream:
             await self._body(sse.event(reply.body), more=False)
 
     async def _run(self, request: Request, routed: Routed) -> None:
-        async with self._router.stream(routed) as (answer, chunks):
+        async with self._router.stream(routed, waiting=self._wait) as (answer, chunks):
             _note_answer(request, answer)
-            await self._begin(answer)
-            model = self._router.arms[answer.arm].model
+            if self._begun:
+                await self._body(sse.comment(f"gate: {_gate_of(answer)}"))
+            else:
+                await self._begin(answer)
+            model = self._router.arms[answer.speaker].model
             async for chunk in chunks:
                 shaped = self._shape.chunk(chunk.body, model=model)
                 if shaped is not None:
@@ -152,6 +155,12 @@ class _Stream:
             last = self._shape.usage_chunk(answer.meter.usage, self._router.charge(answer))
             end = sse.DONE if last is None else sse.event(last) + sse.DONE
             await self._body(end, more=False)
+
+    async def _wait(self, answer: Answer) -> None:
+        """Show that a held-back answer is on its way; from here on an error is an event."""
+        if not self._begun:
+            await self._begin(answer)
+        await self._body(sse.comment("held back until the gate has decided"))
 
     async def _begin(self, answer: Answer) -> None:
         headers = {**sse.HEADERS, **_headers(answer)}
@@ -169,7 +178,8 @@ class _Stream:
 
 
 def _note_answer(request: Request, answer: Answer) -> None:
-    note(request, arm=answer.arm, reason=answer.reason, logged=answer.logged)
+    gate = {"gate": _gate_of(answer)} if answer.stage is not None else {}
+    note(request, arm=answer.arm, reason=answer.reason, logged=answer.logged, **gate)
 
 
 def _headers(answer: Answer) -> dict[str, str]:
@@ -184,7 +194,27 @@ def _headers(answer: Answer) -> dict[str, str]:
         "x-pointsman-overhead-ms": f"{answer.routed.overhead_s * 1000:.3f}",
         "x-pointsman-logged": "true" if answer.logged else "false",
         "x-pointsman-attempts": str(answer.attempts),
+        **_gate_headers(answer),
     }
+
+
+def _gate_headers(answer: Answer) -> dict[str, str]:
+    stage = answer.stage
+    if stage is None:
+        pending = answer.routed.decision.chosen.parts and answer.speaker != answer.arm
+        return {"x-pointsman-gate": "pending"} if pending else {}
+    headers = {
+        "x-pointsman-gate": stage.ruling.verdict,
+        "x-pointsman-gate-propensity": f"{stage.ruling.propensity:.6g}",
+        "x-pointsman-answered-by": answer.speaker,
+    }
+    if stage.ruling.cause:
+        headers["x-pointsman-gate-forced"] = stage.ruling.cause
+    return headers
+
+
+def _gate_of(answer: Answer) -> str:
+    return "pending" if answer.stage is None else answer.stage.ruling.verdict
 
 
 def _cost_headers(charge: Charge) -> dict[str, str]:

@@ -105,6 +105,7 @@ def _arm(
         "price_in": arm.price_in,
         "price_out": arm.price_out,
         "measured": dict(arm.features),
+        "parts": list(arm.parts),
     }
 
 

@@ -31,8 +31,9 @@ class Completion:
 class Chunk:
     """One OpenAI ``chat.completion.chunk`` object.
 
-    The last chunk of a stream may have empty ``choices`` and carry ``usage``; ``confidence`` and
-    ``energy_j`` come with the last chunk only.
+    The last chunk of a stream may have empty ``choices`` and carry ``usage``; ``energy_j`` comes
+    with the last chunk only, ``confidence`` with it and, about the answer so far, before it where
+    somebody wants to peek.
     """
 
     body: Mapping[str, Any]

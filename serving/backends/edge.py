@@ -55,6 +55,8 @@ class EdgeConfig:
         Address space of a worker, in MiB; None sets no limit.
     chat_template
         Jinja text instead of the one in the file.
+    peek_tokens
+        Tokens up to which each chunk of a stream tells the confidence so far; 0 for none.
     """
 
     model_path: Path | None = None
@@ -71,6 +73,7 @@ class EdgeConfig:
     top_p: float = 0.9
     memory_limit_mb: int | None = None
     chat_template: str = ""
+    peek_tokens: int = 0
     limits: Limits = field(default_factory=Limits)
 
 
@@ -190,7 +193,8 @@ class EdgeBackend:
                     yield self._delta(query, run, {"role": "assistant", "content": ""})
                     first = False
                 if text := message.get("text"):
-                    yield self._delta(query, run, {"content": text})
+                    told = message.get("confidence", {}) if message["is"] == "text" else {}
+                    yield self._delta(query, run, {"content": text}, told)
                 last = message
         body = self._chat.chunk(query, run.answer_id, delta={}, finish_reason=last["finish"])
         yield Chunk(body)
@@ -230,12 +234,18 @@ class EdgeBackend:
     def _begin(self) -> _Run:
         return _Run(self._clock(), f"chatcmpl-{self._new_id()}")
 
-    def _delta(self, query: Query, run: _Run, delta: Mapping[str, Any]) -> Chunk:
-        return Chunk(self._chat.chunk(query, run.answer_id, delta=dict(delta)))
+    def _delta(
+        self,
+        query: Query,
+        run: _Run,
+        delta: Mapping[str, Any],
+        confidence: Mapping[str, float] | None = None,
+    ) -> Chunk:
+        return Chunk(self._chat.chunk(query, run.answer_id, delta=dict(delta)), confidence or {})
 
     async def _messages(self, query: Query, run: _Run) -> AsyncGenerator[Mapping[str, Any], None]:
         """The worker's ``text`` messages and its ``done``."""
-        request = self._chat.request(query)
+        request = {**self._chat.request(query), "peek_tokens": self._config.peek_tokens}
         deadline = asyncio.get_running_loop().time() + self._config.deadline_s
         async with self._pool.worker(deadline, why_down=self.health()[1]) as (worker, job):
             run.submitted = self._clock()

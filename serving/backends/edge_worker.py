@@ -221,7 +221,7 @@ class Model:
         text = TokenText(request["stop"])
         confidence = Confidence(self._llama.n_vocab())
         limit = min(request["max_tokens"], self.n_ctx - len(tokens))
-        n_tokens, finish = 0, "length"
+        n_tokens, peeked, finish = 0, 0, "length"
         for token in self._sample(tokens, request, grammar):
             if cancelled():
                 yield {"is": "cancelled", "completion_tokens": n_tokens}
@@ -232,7 +232,13 @@ class Model:
             confidence.add(self._logits(), token)
             n_tokens += 1
             shown = text.feed(self._piece(token))
-            yield {"is": "text", "text": shown} if shown else {"is": "step"}
+            if not shown:
+                yield {"is": "step"}
+            elif peeked < request["peek_tokens"]:
+                peeked = n_tokens
+                yield {"is": "text", "text": shown, "confidence": confidence.summary()}
+            else:
+                yield {"is": "text", "text": shown}
             if text.stopped:
                 finish = "stop"
                 break

@@ -182,3 +182,40 @@ def test_own_scenarios_stand_beside_the_presets(tmp_path):
     found = load(write(tmp_path, text))
     assert {"mine", "balanced", "speed"} <= set(found.known_scenarios)
     assert found.known_scenarios["mine"].w_quality == 1.0
+
+
+PARTS = """\
+arms:
+  - {id: edge, tier: edge, backend: llama_cpp}
+  - {id: cloud, tier: cloud, backend: stand_in}
+  - {id: both, %s}
+"""
+
+
+def test_a_cascade_joins_two_arms(tmp_path):
+    write(tmp_path, PARTS % "tier: cascade, backend: cascade, edge: edge, cloud: cloud")
+    cascade = load().arms[2]
+    assert (cascade.edge, cascade.cloud, cascade.hold_tokens) == ("edge", "cloud", None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ("tier: cascade, backend: cascade, edge: edge", "needs edge and cloud"),
+        ("tier: cascade, backend: cascade, edge: edg, cloud: cloud", "no arm 'edg'.*'edge'"),
+        ("tier: cascade, backend: cascade, edge: both, cloud: cloud", "'both' is of tier cascade"),
+        ("tier: cascade, backend: cascade, edge: cloud, cloud: cloud", "'cloud' is of tier cloud"),
+        ("tier: cascade, backend: cascade, edge: edge, cloud: edge", "'edge' is of tier edge"),
+        ("tier: cascade, backend: stand_in", "tier cascade has the backend cascade"),
+        ("tier: edge, backend: cascade, edge: edge, cloud: cloud", "tier cascade has the backend"),
+        ("tier: cloud, backend: stand_in, hold_tokens: 3", "hold_tokens is for an arm of tier"),
+        (
+            "tier: cascade, backend: cascade, edge: edge, cloud: cloud, hold_tokens: 0",
+            "greater than or equal to 1",
+        ),
+    ],
+)
+def test_a_cascade_that_cannot_be_is_refused(tmp_path, fields, message):
+    write(tmp_path, PARTS % fields)
+    with pytest.raises(SettingsError, match=message):
+        load()
