@@ -1,6 +1,6 @@
 """Policies that could have run instead: what each would have done on a logged decision."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -96,15 +96,23 @@ def explored(
     return Candidate(shown, pmf, scenario=scenario)
 
 
-def parse_candidate(text: str, *, gamma: float = 100.0, floor: float = 0.05) -> Candidate:
+def parse_candidate(
+    text: str,
+    *,
+    gamma: float = 100.0,
+    floor: float = 0.05,
+    scenarios: Mapping[str, Scenario] = PRESETS,
+) -> Candidate:
     """A candidate from its name on the command line.
 
-    ``logged``; ``always:ARM``; ``scenario:NAME`` (a preset); ``explore:gamma=G,floor=F``.
+    ``logged``; ``always:ARM``; ``scenario:NAME``; ``explore:gamma=G,floor=F``.
 
     Parameters
     ----------
     gamma, floor
         What a name leaves open.
+    scenarios
+        Those that it may name.
 
     Raises
     ------
@@ -122,9 +130,10 @@ def parse_candidate(text: str, *, gamma: float = 100.0, floor: float = 0.05) -> 
     if kind == "always" and rest:
         return always(rest)
     if kind == "scenario":
-        if rest not in PRESETS:
-            raise BadStudyError("--candidate", text, "no such scenario" + nearest(rest, [*PRESETS]))
-        return explored(gamma=gamma, floor=floor, scenario=PRESETS[rest], name=text)
+        if rest not in scenarios:
+            hint = nearest(rest, [*scenarios])
+            raise BadStudyError("--candidate", text, f"no such scenario{hint}")
+        return explored(gamma=gamma, floor=floor, scenario=scenarios[rest], name=text)
     if kind == "explore":
         stated = _numbers(text, rest)
         return explored(gamma=stated.get("gamma", gamma), floor=stated.get("floor", floor))

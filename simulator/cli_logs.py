@@ -36,37 +36,65 @@ def evaluate(
     config: Config = None,
     data_dir: DataDir = None,
     scenario: ScenarioName = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            "--weights", "--scenario-weights", help="Weights of quality,cost,latency instead."
+        ),
+    ] = None,
+    mes: Annotated[float | None, typer.Option(help="Minimal expectation score instead.")] = None,
+    scenarios: Annotated[
+        Path | None, typer.Option(help="YAML file with more scenarios, as in the settings.")
+    ] = None,
     floor: Annotated[float | None, typer.Option(help="Floor the log was written with.")] = None,
     since: Since = None,
     until: Until = None,
     as_json: AsJson = False,
 ) -> None:
-    """Value policies from the log, without running them: off-policy estimates with intervals."""
+    """Value policies from the log, without running them: off-policy estimates with intervals.
+
+    The log is scored by any scenario, also one that did not exist when it was written; then come
+    problem-solving probability, share at the edge, cost advantage, latency and RCS for each.
+    """
     with reporting():
+        from simulator.composite import composites
         from simulator.evaluate import EvaluationConfig
         from simulator.evaluate import evaluate as value
         from simulator.evidence import records_from
         from simulator.logs import Period, named_candidates, parse_moment, read_events, with_log
+        from simulator.rescoring import ScenarioWish
 
         settings = _settings(config, data_dir)
+        wish = ScenarioWish(scenario, weights, mes, scenarios)
+        known = wish.known(settings.known_scenarios)
+        asked = wish.choose(known, settings.scenario)
         period = Period(parse_moment("--since", since), parse_moment("--until", until))
         names = candidate or ["logged", *(f"always:{arm.id}" for arm in settings.arms)]
 
         async def work(log: Any) -> Any:
-            return await named_candidates(log, names), await read_events(log, period)
+            found = await named_candidates(log, names, scenarios=known)
+            return found, await read_events(log, period)
 
         candidates, events = with_log(settings, work)
         chosen = EvaluationConfig(
-            scenario=_scenario(settings, scenario),
+            scenario=asked,
             floor=settings.policy.floor if floor is None else floor,
         )
         records = records_from(events)
-        reports = [value(records, one, config=chosen).to_dict() for one in candidates]
+        scored = [*known.values()] if asked is None else [asked]
+        reports = [
+            {
+                **value(records, one, config=chosen).to_dict(),
+                "scenarios": [c.to_dict() for c in composites(records, one, scored)],
+            }
+            for one in candidates
+        ]
         if as_json:
             show_json(reports)
         else:
             for report in reports:
                 _show(report)
+            _show_scenarios(reports)
 
 
 @app.command()
@@ -160,6 +188,21 @@ def _estimates(report: Mapping[str, Any]) -> Sequence[tuple[str, ...]]:
         )
         for e in [*logged, *report["estimates"]]
     ]
+
+
+def _show_scenarios(reports: Sequence[Mapping[str, Any]]) -> None:
+    shown = Table(title="by scenario; estimates from judged answers", title_justify="left")
+    columns = ("reward", "solved", "at edge", "saved", "latency s", "RCS")
+    for column in ("scenario", "candidate", *columns, "95 %"):
+        shown.add_column(column, justify="left" if column in {"scenario", "candidate"} else "right")
+    pairs = [(c, report["candidate"]) for report in reports for c in report["scenarios"]]
+    for c, name in sorted(pairs, key=lambda pair: str(pair[0]["scenario"])):
+        numbers = [c[key] for key in ("reward", "solved", "at_edge", "saved", "latency_s", "rcs")]
+        bounds = "–" if c["rcs_low"] is None else f"{c['rcs_low']:.3f}–{c['rcs_high']:.3f}"
+        shown.add_row(
+            c["scenario"], name, *("–" if x is None else f"{x:.3f}" for x in numbers), bounds
+        )
+    Console(highlight=False, width=None if Console().is_terminal else 160).print(shown)
 
 
 def _show_replay(found: Mapping[str, Any]) -> None:

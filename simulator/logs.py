@@ -1,7 +1,7 @@
 """Our own decision log as input: opened as the server opens it, read between two moments."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from bandit.policies.archive import read_archive
 from bandit.policies.config import PolicyConfig
 from bandit.policies.factory import make_policy
+from bandit.utility import PRESETS, Scenario
 from feedback.log import DecisionLog, LogEvent, Snapshot
 from feedback.postgres import EmbeddedPostgres
 from feedback.sql import SqlDecisionLog
@@ -92,8 +93,15 @@ async def read_events(log: DecisionLog, period: Period) -> list[LogEvent]:
     return events
 
 
-async def named_candidates(log: DecisionLog, names: Sequence[str]) -> list[Candidate]:
+async def named_candidates(
+    log: DecisionLog, names: Sequence[str], *, scenarios: Mapping[str, Scenario] = PRESETS
+) -> list[Candidate]:
     """Candidates by name; ``snapshot:VERSION`` and ``snapshot:latest`` are looked up in the log.
+
+    Parameters
+    ----------
+    scenarios
+        Those that ``scenario:NAME`` may name.
 
     Raises
     ------
@@ -101,7 +109,9 @@ async def named_candidates(log: DecisionLog, names: Sequence[str]) -> list[Candi
         If a name is none.
     """
     return [
-        await _snapshot(log, name) if name.startswith("snapshot:") else parse_candidate(name)
+        await _snapshot(log, name)
+        if name.startswith("snapshot:")
+        else parse_candidate(name, scenarios=scenarios)
         for name in names
     ]
 

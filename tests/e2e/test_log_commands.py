@@ -12,7 +12,8 @@ ARMS = [{**STAND_IN_ARM, "id": "cloud"}, {**STAND_IN_ARM, "id": "other"}]
 @pytest.fixture(scope="module")
 def used():
     """A server with two arms, forty judged answers, and a snapshot."""
-    running = RunningServer({"arms": ARMS})
+    # With less exploration a random policy agrees with so few draws that none may be kept.
+    running = RunningServer({"arms": ARMS, "policy": {"floor": 0.2}})
     try:
         running.start()
         with running.client() as client:
@@ -46,6 +47,20 @@ def test_candidates_are_valued_from_the_log(used):
     assert {e["method"] for e in other["estimates"]} >= {"ips", "snips", "dr"}
     shown = used.cli("evaluate", "--candidate", "snapshot:latest")
     assert "snips" in shown.stdout or "no such snapshot" in shown.stderr
+
+
+def test_the_log_is_scored_by_a_scenario_that_it_never_knew(used):
+    arguments = ("--weights", "0.6,0.4,0", "--mes", "0.3")
+    done = used.cli("evaluate", *arguments, "--candidate", "logged", "--json")
+    assert done.returncode == 0, done.stderr
+    (report,) = json.loads(done.stdout)
+    (scored,) = report["scenarios"]
+    assert (report["scenario"], scored["scenario"], scored["n"]) == ("own", "own", 40)
+    # Every answer is worth at least .3, so under this scenario all problems are solved.
+    assert scored["solved"] == 1.0
+    assert scored["rcs"] == pytest.approx(0.6 + 0.4 * scored["at_edge"])
+    shown = used.cli("evaluate", "--candidate", "logged").stdout
+    assert all(name in shown for name in ("quality", "speed", "economy", "balanced", "RCS"))
 
 
 def test_the_log_is_replayed_and_says_what_it_is(used):
