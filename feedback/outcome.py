@@ -24,8 +24,8 @@ class Outcome:
         None, or why there is no full answer: ``unavailable``, ``timeout``, ``cancelled``,
         ``error``, ``overload``. A failure is never a judgement of quality.
     confidence
-        The edge model's own signals: ``logprob_mean``, ``logprob_min``, ``margin_mean``,
-        ``margin_min``, ``entropy_mean``, ...
+        What an edge model's answer showed of itself: ``logprob_mean``, ``logprob_min``,
+        ``margin_mean``, ``margin_min``, ``entropy_mean``, ``n_words``, ``truncated``, ...
     energy_j
         Energy of the answer in joules; None where nobody measured or estimated it.
     gating

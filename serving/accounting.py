@@ -35,7 +35,7 @@ class Meter:
     Attributes
     ----------
     keep
-        Whether the text is kept too, not only its length.
+        Whether the text may be stored; while the answer is given it is there anyway.
     finish_reason
         Of the first choice that gave one.
     confidence, energy_j
@@ -90,13 +90,17 @@ class Meter:
 
     def _take_text(self, text: str) -> None:
         self.chars_out += len(text)
-        if self.keep:
-            self._text.append(text)
+        self._text.append(text)
+
+    @property
+    def heard(self) -> str:
+        """What was said."""
+        return "".join(self._text)
 
     @property
     def text(self) -> str | None:
-        """What was said, if it is kept."""
-        return "".join(self._text) if self.keep else None
+        """What was said, if it may be stored."""
+        return self.heard if self.keep else None
 
     def charge(self, spec: ArmSpec, chars_in: int) -> Charge:
         """Tokens and cost so far, at the prices of ``spec``."""

@@ -13,6 +13,7 @@ from serving.arms import ArmSpec
 from serving.billing import bill, joules
 from serving.deadline import Deadline
 from serving.outcomes import OutcomeWriter
+from serving.signals import signals_of
 
 _FLUSH_S = 10.0
 _LONGEST_NAME = 200
@@ -147,12 +148,20 @@ class Recorder:
             spent.tokens_out,
             None if meter.finish_reason is None else _storable(meter.finish_reason),
             answer.failure,
-            meter.confidence,
+            _shown(answer, spec),
             at=self._now(),
             answer=None if meter.text is None else meter.text.replace(_NUL, ""),
             energy_j=joules(answer, self._arms),
             gating=gating,
         )
+
+
+def _shown(answer: Answer, spec: ArmSpec) -> Mapping[str, float]:
+    """The signals of an edge's answer: a gate learns from them, whoever drew that arm."""
+    meter = answer.meter
+    if spec.tier != "edge" or answer.failure is not None:
+        return meter.confidence
+    return signals_of(meter, answer.routed.query, whole=True)
 
 
 def _storable(name: str) -> str:

@@ -2,19 +2,13 @@
 
 import json
 import math
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from features.answer import answer_signals
 from features.query import Query
 from serving.accounting import Meter
 
-# How small models begin when they give up; only the beginning counts, quoting one is no refusal.
-_REFUSAL = re.compile(
-    r"\s*(?:i(?:'|’)?m (?:sorry|unable|not able|not sure)|i am (?:sorry|unable|not able|not sure)"
-    r"|sorry\b|i (?:can(?:no|'|’)t|cannot|do not|don(?:'|’)t) (?:know|help|answer|assist|provide)"
-    r"|as an ai\b|unfortunately,? i\b)",
-    re.IGNORECASE,
-)
 _JSON_KINDS = frozenset({"json_object", "json_schema"})
 
 
@@ -23,41 +17,43 @@ def signals_of(answer: Meter, query: Query, *, whole: bool) -> dict[str, float]:
 
     Parameters
     ----------
-    answer
-        Fed with the answer, its text kept.
     whole
         False for the first words of a stream that goes on.
 
     Returns
     -------
-    Every finite number that the model's side gave of its confidence, and ``n_chars``, ``whole``,
-    ``truncated`` (the limit cut it), ``format_failure`` (JSON was asked for and is not there) and
-    ``refusal`` (it begins like one), the last four 0 or 1.
+    Every finite number that the model's side gave of its confidence, what the text shows (see
+    `features.answer.answer_signals`), and ``whole``, ``truncated`` (the limit cut it) and
+    ``format_failed`` (JSON was asked for and is not there), each 0 or 1.
 
     Examples
     --------
     >>> from datetime import UTC, datetime
-    >>> said = Meter(keep=True)
-    >>> _ = said.take({"choices": [{"message": {"content": "Sorry, no."}}]})
-    >>> signals_of(said, Query([], datetime.now(UTC)), whole=True)["refusal"]
-    1.0
+    >>> said = Meter()
+    >>> _ = said.take({"choices": [{"message": {"content": "I'm sorry."}}]})
+    >>> found = signals_of(said, Query([], datetime.now(UTC)), whole=True)
+    >>> found["refuses"], found["truncated"]
+    (1.0, 0.0)
     """
-    text = answer.text or ""
     told = {name: float(n) for name, n in answer.confidence.items() if math.isfinite(n)}
     return {
         **told,
-        "n_chars": float(answer.chars_out),
+        **answer_signals(answer.heard, _question(query.messages)),
         "whole": float(whole),
         "truncated": float(answer.finish_reason == "length"),
-        "format_failure": float(whole and _wants_json(query) and not _is_json(text)),
-        "refusal": float(_REFUSAL.match(text) is not None),
+        "format_failed": float(whole and _wants_json(query) and not _is_json(answer.heard)),
     }
 
 
 def well_formed(signals: Mapping[str, float]) -> bool:
     """Whether there is an answer with nothing obviously wrong with it."""
-    flaws = ("truncated", "format_failure", "refusal")
-    return signals["n_chars"] > 0 and not any(signals[name] for name in flaws)
+    flaws = ("truncated", "format_failed", "refuses")
+    return signals["n_words"] > 0 and not any(signals[name] for name in flaws)
+
+
+def _question(messages: Sequence[Mapping[str, Any]]) -> str:
+    content = messages[-1].get("content") if messages else None
+    return content if isinstance(content, str) else ""
 
 
 def _wants_json(query: Query) -> bool:

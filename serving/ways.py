@@ -81,16 +81,13 @@ class Cascade:
     async def complete(self, answer: Answer) -> Completion:
         """The whole answer, counted, of either part."""
         self._turn_to(answer, self._edge)
-        seen = Meter(keep=True)
         first = None
         try:
             first = await self._ways[self._edge].complete(answer)
-            seen.take(first.body)
-            seen.confidence = first.confidence
         except BackendError as error:
             if not self._goes_on(answer, error):
                 raise
-        self._rule(answer, seen, failed=first is None)
+        self._rule(answer, failed=first is None)
         waited_s = self._monotonic() - answer.attempt_started
         if first is not None and answer.speaker == self._edge:
             return Completion(first.body, waited_s, first.confidence)
@@ -130,47 +127,43 @@ class Cascade:
 
     async def _held(self, answer: Answer, chunks: AsyncIterator[Chunk]) -> list[Chunk] | None:
         """What the edge said until the gate had decided; None if the edge failed."""
-        seen, held, failed = Meter(keep=True), list[Chunk](), False
+        held, failed = list[Chunk](), False
         try:
-            hold = self._hold(answer, chunks, held=held, seen=seen)
+            hold = self._hold(answer.meter, chunks, held)
             await answer.deadline.bound(hold, arm_id=self._edge)
         except BackendError as error:
             if not self._goes_on(answer, error):
                 raise
             failed = True
-        self._rule(answer, seen, failed=failed)
+        self._rule(answer, failed=failed)
         return None if failed else held
 
-    async def _hold(
-        self, answer: Answer, chunks: AsyncIterator[Chunk], *, held: list[Chunk], seen: Meter
-    ) -> None:
+    async def _hold(self, meter: Meter, chunks: AsyncIterator[Chunk], held: list[Chunk]) -> None:
         n_said = 0
         while (chunk := await next_chunk(chunks)) is not None:
             held.append(chunk)
-            answer.meter.take(chunk.body)
-            n_said += seen.take(chunk.body)
-            if chunk.confidence:
-                seen.confidence = answer.meter.confidence = chunk.confidence
-            answer.meter.energy_j = chunk.energy_j or answer.meter.energy_j
-            if self._enough(n_said, seen):
+            n_said += meter.take(chunk.body)
+            meter.confidence = chunk.confidence or meter.confidence
+            meter.energy_j = chunk.energy_j or meter.energy_j
+            if self._enough(n_said, meter):
                 return
-        if seen.finish_reason is None:
+        if meter.finish_reason is None:
             raise BackendProtocolError(self._edge, "the stream ended before the answer did")
 
-    def _enough(self, n_said: int, seen: Meter) -> bool:
+    def _enough(self, n_said: int, meter: Meter) -> bool:
         """Whether the beginning is there that the gate decides on; a chunk is about a token."""
-        if self._hold_tokens is None or seen.finish_reason is not None:
+        if self._hold_tokens is None or meter.finish_reason is not None:
             return False
-        return seen.confidence.get("n_tokens", n_said) >= self._hold_tokens
+        return meter.confidence.get("n_tokens", n_said) >= self._hold_tokens
 
     def _turn_to(self, answer: Answer, part: str) -> None:
         answer.hear(part, at=self._monotonic())
         self._breakers[part].enter()
 
-    def _rule(self, answer: Answer, seen: Meter, *, failed: bool) -> None:
+    def _rule(self, answer: Answer, *, failed: bool) -> None:
         """Let the gate decide, and turn to whoever speaks from here on."""
-        whole = seen.finish_reason is not None
-        signals = signals_of(seen, answer.routed.query, whole=whole)
+        whole = answer.meter.finish_reason is not None
+        signals = signals_of(answer.meter, answer.routed.query, whole=whole)
         took_s = self._monotonic() - answer.attempt_started
         if whole and not failed:
             self._breakers[self._edge].record_success()

@@ -48,6 +48,7 @@ async def test_a_completion_comes_with_what_was_decided(tmp_path, log):
         "x-pointsman-decision-id": f"{1:032x}",
         "x-pointsman-arm": "edge",
         "x-pointsman-reason": "policy",
+        "x-pointsman-scenario": "balanced",
         "x-pointsman-propensity": "1",
         "x-pointsman-policy-version": "fixed-1",
         "x-pointsman-logged": "true",

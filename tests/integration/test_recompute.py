@@ -12,7 +12,7 @@ from feedback.sql import SqlDecisionLog
 from feedback.writer import DecisionWriter
 from serving.learner import Learner, LearnerConfig
 from serving.snapshots import PolicyHolder, load_snapshot
-from tests.scripted import NOW, ScriptedBackend, make_router, query
+from tests.scripted import GATED, NOW, ScriptedBackend, make_router, query
 
 SWAPS, A_SWAP = 20, 50
 SIZES = {"bias": 1, "embedding": 24, "text": 6}
@@ -84,3 +84,55 @@ def pmfs(decision, policies):
     policy = policies[decision.prediction.policy_version]
     again = policy.predict(decision.context, decision.arms, decision.scenario)
     return zip(again.pmf, decision.prediction.pmf, strict=True)
+
+
+async def test_pmfs_of_both_stages_of_cascades_equal_the_logged_ones(dsn):
+    log = SqlDecisionLog(dsn, clock=lambda: NOW)
+    holder, writer = PolicyHolder(log, fresh), DecisionWriter(log)
+    learner = Learner(
+        SqlDecisionLog(dsn, clock=lambda: NOW), fresh, lambda: NOW, LearnerConfig(publish_s=0.0)
+    )
+    router = make_router(
+        *(ScriptedBackend("edge"), ScriptedBackend("cloud")),
+        holder=holder,
+        log=log,
+        writer=writer,
+        featurizer=HashedFeaturizer(),
+        specs=GATED,
+    )
+    for swap in range(6):
+        await learner.step()
+        assert await holder.refresh()
+        first = swap * A_SWAP
+        answers = await asyncio.gather(*(ask(router, f"q{first + n}") for n in range(A_SWAP)))
+        # The gate's own lessons need outcomes, which are written a little later.
+        await asyncio.gather(*(answer.outcome for answer in answers))
+        await log.add_feedback([judged(answer, first + n) for n, answer in enumerate(answers)])
+    await router.aclose()
+
+    events = await log.read(0, 9999)
+    decisions = {e.logged.decision.decision_id: e.logged.decision for e in events}
+    gatings = {e.logged.decision.decision_id: e.outcome.gating for e in events if e.outcome}
+    gated = [(decisions[name], gating) for name, gating in gatings.items() if gating is not None]
+    versions = {d.prediction.policy_version for d in decisions.values()}
+    versions |= {gating.prediction.policy_version for _, gating in gated}
+    policies = {name: load_snapshot(await log.get_snapshot(name), fresh) for name in versions}
+    await learner.aclose()
+    await log.aclose()
+
+    assert (len(decisions), len(gatings)) == (6 * A_SWAP, 6 * A_SWAP)
+    assert {gating.verdict for _, gating in gated} == {"accept", "escalate"}
+    assert not any(gating.forced for _, gating in gated)
+    both = [pair for d in decisions.values() for pair in pmfs(d, policies)]
+    both += [pair for d, gating in gated for pair in gate_pmfs(d, gating, policies)]
+    assert max(abs(a - b) for a, b in both) <= 1e-6
+    assert all(g.propensity == g.prediction.propensity(g.verdict) for _, g in gated)
+    assert len({round(g.prediction.pmf[0], 3) for _, g in gated}) > 20
+
+
+def gate_pmfs(decision, gating, policies):
+    arms = {arm.arm_id: arm for arm in decision.arms}
+    policy = policies[gating.prediction.policy_version]
+    parts = (arms[gating.edge], arms[gating.cloud])
+    again = policy.gate(decision.context, *parts, decision.scenario, gating.signals)
+    return zip(again.pmf, gating.prediction.pmf, strict=True)

@@ -251,8 +251,8 @@ async def test_the_gate_is_shown_whether_json_that_was_asked_for_is_json(log, te
     router = cascading(log, policy, Speaker("edge", text), specs=specs)
     await completed(router, query(response_format={"type": "json_object"}))
     [(edge, cloud, signals)] = policy.shown
-    assert (edge, cloud, signals["format_failure"]) == ("edge", "cloud", flaw)
-    assert signals["n_chars"] == len(text)
+    assert (edge, cloud, signals["format_failed"]) == ("edge", "cloud", flaw)
+    assert (signals["n_words"], signals["margin_mean"]) == (len(text.strip('{"}').split()), 0.5)
 
 
 async def test_where_features_are_missing_the_gate_is_not_asked(log):
@@ -332,7 +332,7 @@ async def test_with_hold_tokens_an_accepted_stream_runs_live_from_there(log):
     assert found.gating.signals["whole"] == 0.0
     # The bill and the time of the edge are those of its whole answer.
     assert (found.tokens_out, found.gating.edge_latency_s) == (5, found.latency_s)
-    assert found.confidence == {"margin_mean": 0.9}
+    assert (found.confidence["margin_mean"], found.confidence["whole"]) == (0.9, 1.0)
 
 
 async def test_with_hold_tokens_an_escalated_stream_stops_the_edge(log):
@@ -407,3 +407,12 @@ async def test_a_parts_breaker_hears_of_its_failures_and_opens_for_the_cascade_t
     routed = await router.decide(query())
     assert routed.decision.masked == {"edge": "breaker_open", "cascade": "edge:breaker_open"}
     await router.aclose()
+
+
+async def test_an_edge_answer_by_itself_shows_the_gate_the_same_signals(log):
+    router = cascading(log, GatedPolicy(edge=1.0, cloud=1e-9, cascade=1e-9))
+    plain, _ = await completed(router, wish=Wish("edge"))
+    log_of_cascade = MemoryDecisionLog(clock=lambda: NOW)
+    gated, _ = await completed(cascading(log_of_cascade, GatedPolicy(1.0)))
+    gating = (await outcome_of(log_of_cascade, gated)).gating
+    assert (await outcome_of(log, plain)).confidence == gating.signals

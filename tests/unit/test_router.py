@@ -78,7 +78,7 @@ async def test_the_drawn_arm_answers_and_decision_and_outcome_are_written(log):
         "usage",
     )
     assert (record.outcome.tokens_in, record.outcome.finish_reason) == (10, "stop")
-    assert record.outcome.confidence == {"margin_mean": 0.5}
+    assert record.outcome.confidence["margin_mean"] == 0.5
 
 
 async def test_a_stream_passes_every_chunk_and_is_measured(log):
