@@ -24,7 +24,9 @@ from bandit.intervals import Array
 from bandit.support import check_weights
 
 _GRID_SIZE = 20
-_STEEPEST = 0.9
+STEEPEST = 0.9
+SLOPES: Array = STEEPEST * np.exp2(-0.5 * np.arange(_GRID_SIZE))
+"""The λ of rows that cannot fall below -1; for others, divided by how far they can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,7 @@ def _sequence(
     at = np.arange(1, n + 1) if steps is None else np.asarray(steps, dtype=np.int64)
     mean: Array = np.cumsum(rows.centre + rows.gain, axis=-1)[..., at - 1] / at
     # Fixed beforehand, as the proof wants: no bound on a deviation exceeds max(w_max, 1).
-    slopes: Array = _STEEPEST / max(rows.w_max, 1.0) * np.exp2(-0.5 * np.arange(_GRID_SIZE))
+    slopes: Array = SLOPES / max(rows.w_max, 1.0)
     lower = mean - _deviation(rows.gain, rows.below, slopes=slopes, alpha=alpha / 2, at=at) / at
     upper = mean + _deviation(-rows.gain, rows.above, slopes=slopes, alpha=alpha / 2, at=at) / at
     return ConfidenceSequence(
