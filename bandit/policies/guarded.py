@@ -201,7 +201,7 @@ class GuardedPolicy:
         row = self._row(interaction) if self._n_rewards >= self._guard.trial else None
         self._inner.learn(interaction)
         self.n_interactions += 1
-        self._n_rewards += _judges(interaction)
+        self._n_rewards += judges(interaction)
         if row is None:
             return
         if self._champion_blob is None:
@@ -212,14 +212,14 @@ class GuardedPolicy:
             self._reconsider(row)
 
     def _row(self, interaction: Interaction) -> _Row | None:
-        decision, reward = interaction.decision, interaction.reward.value
-        if reward is None or not _judges(interaction):
+        if not judges(interaction):
             return None
+        decision = interaction.decision
         asked = decision.context, decision.arms, decision.scenario
         live = self._inner.predict(*asked).pmf
         champion = self._champion_pmf(*asked, wanted=self._fault is None)
         drawn = decision.prediction.arms.index(decision.arm)
-        return _Row(decision, _worth(decision, reward, drawn), drawn, live, champion)
+        return _Row(decision, worth(interaction), drawn, live, champion)
 
     def _compare(self, row: _Row) -> None:
         """Hold back the policy, as it is now, if a reference is surely better."""
@@ -349,7 +349,7 @@ def _items(prediction: Prediction) -> list[tuple[str, float]]:
     return list(zip(prediction.arms, prediction.pmf, strict=True))
 
 
-def _judges(interaction: Interaction) -> bool:
+def judges(interaction: Interaction) -> bool:
     """Whether the whole reward of a draw is known, with the probability that it was drawn with."""
     decision = interaction.decision
     logged = decision.prediction
@@ -358,9 +358,15 @@ def _judges(interaction: Interaction) -> bool:
     return abs(logged.propensity(decision.arm) - decision.propensity) <= 1e-6
 
 
-def _worth(decision: Decision, reward: float, drawn: int) -> float:
-    """The reward; under a budget, less what the drawn arm was expected to cost of it."""
-    scenario, estimates = decision.scenario, decision.prediction.estimates
-    if scenario.cost_price == 0.0 or not estimates:
+def worth(interaction: Interaction) -> float:
+    """The reward; under a budget, less what the drawn arm was expected to cost of it.
+
+    The interaction must be one that `judges`.
+    """
+    decision = interaction.decision
+    reward = interaction.reward.value or 0.0
+    scenario, logged = decision.scenario, decision.prediction
+    if scenario.cost_price == 0.0 or not logged.estimates:
         return reward
-    return max(0.0, reward - scenario.charge(estimates[drawn].cost_usd))
+    estimate = logged.estimates[logged.arms.index(decision.arm)]
+    return max(0.0, reward - scenario.charge(estimate.cost_usd))
