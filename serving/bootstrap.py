@@ -12,7 +12,9 @@ import numpy as np
 import structlog
 
 from bandit.policies.config import PolicyConfig
-from bandit.policies.factory import make_policy
+from bandit.policies.factory import Lineup, make_lineup
+from bandit.policies.guarded import GuardConfig
+from bandit.policies.league import LeagueConfig
 from bandit.policy import Policy
 from features.featurizer import FeatureConfig, build_embedder, build_featurizer
 from features.fitting import fit_from_file
@@ -255,14 +257,31 @@ def _log(settings: Settings, dsn: str) -> SqlDecisionLog:
 
 
 def _policy_maker(settings: Settings, featurizer: Featurizer) -> Callable[[], Policy]:
-    config = PolicyConfig(
-        name=settings.policy.name,
+    given, guard = settings.policy, settings.guard
+    live = PolicyConfig(
+        name=given.name,
         schema={name: len(features) for name, features in featurizer.schema.items()},
-        gamma=settings.policy.gamma,
-        floor=settings.policy.floor,
-        gamma_votes=settings.policy.gamma_votes,
+        gamma=given.gamma,
+        floor=given.floor,
+        gamma_votes=given.gamma_votes,
     )
-    return lambda: make_policy(config)
+    challengers = {
+        one.name: replace(
+            live,
+            name=one.policy,
+            gamma=one.gamma,
+            gamma_votes=one.gamma_votes,
+            floor=one.floor or given.floor,
+        )
+        for one in given.challengers
+    }
+    lineup = Lineup(
+        live,
+        GuardConfig(**guard.model_dump(exclude={"enabled"})) if guard.enabled else None,
+        challengers,
+        LeagueConfig(given.promotion_alpha),
+    )
+    return lambda: make_lineup(lineup)
 
 
 def _rules(settings: Settings) -> RewardRules:

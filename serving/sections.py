@@ -229,6 +229,48 @@ class ScenarioSettings(_Section):
         return Scenario(name, **self.model_dump())
 
 
+class ChallengerSettings(_Section):
+    """A policy that learns beside the one that serves, and takes its place when it is better."""
+
+    name: Name = Field(description="what alarms call it; not 'live'")
+    policy: Literal["composed", "direct"] = Field(default="composed", description="as policy.name")
+    gamma: float = Field(default=20.0, gt=0, le=1e6, description="as policy.gamma")
+    gamma_votes: int = Field(default=625, ge=0, le=10_000_000, description="as policy.gamma_votes")
+    floor: float | None = Field(
+        default=None,
+        ge=0.001,
+        le=0.5,
+        description="as policy.floor and not below it; none takes that one",
+    )
+
+
+class GuardSettings(_Section):
+    """Goes back to the last good copy, or to one arm, when the policy is surely worse."""
+
+    enabled: bool = Field(default=True, description="whether the policy is guarded")
+    trial: int = Field(
+        default=500, ge=1, le=10_000_000, description="judged queries before anything is compared"
+    )
+    margin: float = Field(
+        default=0.03, ge=0, lt=1, description="reward a query that the policy may fall short by"
+    )
+    run_length: float = Field(
+        default=1e5,
+        ge=20,
+        allow_inf_nan=False,
+        description="judged queries between two false alarms, at least, on average",
+    )
+    proof_length: float = Field(
+        default=1e3,
+        ge=20,
+        allow_inf_nan=False,
+        description="the same for giving traffic back too early",
+    )
+    retrial: float = Field(
+        default=0.2, ge=0.01, lt=1, description="share of traffic kept while held back"
+    )
+
+
 class PolicySettings(_Section):
     """How arms are chosen."""
 
@@ -250,9 +292,33 @@ class PolicySettings(_Section):
     floor: float = Field(
         default=0.02, ge=0.001, le=0.5, description="least probability of an eligible arm"
     )
+    challengers: tuple[ChallengerSettings, ...] = Field(
+        default=(), max_length=8, description="policies that learn beside it, in the shadow"
+    )
+    promotion_alpha: float = Field(
+        default=0.05,
+        gt=0,
+        le=0.5,
+        description="probability that a challenger that never is better is ever promoted",
+    )
     draw_seed: int | None = Field(
         default=None, ge=0, description="seed of the draws, for repeating a run; none draws afresh"
     )
+
+    @model_validator(mode="after")
+    def _fair(self) -> "PolicySettings":
+        names = [one.name for one in self.challengers]
+        if "live" in names:
+            raise ValueError("challengers: 'live' is the policy that serves; name it otherwise")
+        if len(set(names)) < len(names):
+            raise ValueError("challengers: two of them have the same name")
+        for one in self.challengers:
+            if one.floor is not None and one.floor < self.floor:
+                raise ValueError(
+                    f"challengers: {one.name!r} has floor {one.floor:g}, below policy.floor "
+                    f"{self.floor:g}; it may serve one day"
+                )
+        return self
 
 
 class FeatureSettings(_Section):

@@ -28,6 +28,7 @@ from serving.sections import (
     DatabaseSettings,
     FeatureSettings,
     FeedbackSettings,
+    GuardSettings,
     LearnerSettings,
     Name,
     PolicySettings,
@@ -72,6 +73,7 @@ class Settings(BaseSettings):
         default_factory=dict, description="scenarios of your own, besides the presets"
     )
     policy: PolicySettings = PolicySettings()
+    guard: GuardSettings = GuardSettings()
     features: FeatureSettings = FeatureSettings()
     learner: LearnerSettings = LearnerSettings()
     feedback: FeedbackSettings = FeedbackSettings()

@@ -41,6 +41,8 @@ def _rows(model: type[BaseModel], path: str) -> list[str]:
         else:
             default = _shown(field.default)
         lines.append(f"| `{path}{name}` | {default} | {field.description or ''} |")
+        for nested in _models(field.annotation):
+            lines += _rows(nested, f"{path}{name}[].")[2:]
     return lines
 
 

@@ -1,11 +1,54 @@
-"""Policies by name."""
+"""Policies by name, alone or with a guard and challengers."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 
 from bandit.policies.composed import ComposedPolicy
-from bandit.policies.config import PolicyConfig
+from bandit.policies.config import BadPolicyConfigError, PolicyConfig
 from bandit.policies.direct import DirectPolicy
+from bandit.policies.guarded import GuardConfig, GuardedPolicy
+from bandit.policies.league import LIVE, LeagueConfig, LeaguePolicy
 from bandit.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Lineup:
+    """The policy that serves, what guards it, and who would like to take its place.
+
+    Attributes
+    ----------
+    guard
+        None leaves it unguarded.
+    challengers
+        Settings by name; no floor may be below the live policy's, and none is called ``live``.
+    """
+
+    live: PolicyConfig
+    guard: GuardConfig | None = None
+    challengers: Mapping[str, PolicyConfig] = field(default_factory=dict)
+    league: LeagueConfig = field(default_factory=LeagueConfig)
+
+    def __post_init__(self) -> None:
+        for name, config in self.challengers.items():
+            if name == LIVE:
+                raise BadPolicyConfigError("challengers", name, "another name")
+            if config.floor < self.live.floor:
+                want = f"at least the live policy's {self.live.floor:g}"
+                raise BadPolicyConfigError(f"challengers.{name}.floor", config.floor, want)
 
 
 def make_policy(config: PolicyConfig) -> Policy:
     """A fresh policy that has learned nothing yet."""
     return ComposedPolicy(config) if config.name == "composed" else DirectPolicy(config)
+
+
+def make_lineup(lineup: Lineup) -> Policy:
+    """What serves and learns: the live policy, with its challengers, inside its guard."""
+    made: Callable[[], Policy] = partial(make_policy, lineup.live)
+    if lineup.challengers:
+        rivals = {name: partial(make_policy, c) for name, c in lineup.challengers.items()}
+        made = partial(LeaguePolicy, made, rivals, lineup.league)
+    if lineup.guard is None:
+        return made()
+    return GuardedPolicy(made, lineup.guard, floor=lineup.live.floor)

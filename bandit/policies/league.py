@@ -132,6 +132,7 @@ class LeaguePolicy:
         self.n_interactions: int = state.get("n_interactions", 0)
         self._n_rewards: int = state.get("n_rewards", 0)
         self._alarms = tuple(Alarm(**alarm) for alarm in state.get("alarms", ()))
+        self._hushed = frozenset(state.get("hushed", ()))
         alpha = self._league.alpha / max(1, len(self._makers) - 1)
         saved = state.get("trials", {})
         self._trials = {
@@ -163,9 +164,9 @@ class LeaguePolicy:
     @property
     def alarms(self) -> tuple[Alarm, ...]:
         """Promotions and what the live policy noticed, oldest first."""
-        return tuple(
-            sorted((*self._live.alarms, *self._alarms), key=lambda alarm: alarm.n_interactions)
-        )
+        # What a challenger noticed in the shadow was noticed before, or led to nothing.
+        heard = (alarm for alarm in self._live.alarms if alarm.alarm_id not in self._hushed)
+        return tuple(sorted((*heard, *self._alarms), key=lambda alarm: alarm.n_interactions))
 
     def predict(self, context: Context, arms: Sequence[Arm], scenario: Scenario) -> Prediction:
         """The live policy's prediction."""
@@ -220,6 +221,7 @@ class LeaguePolicy:
         )
         self._alarms = (*self._alarms, alarm)[-_N_ALARMS:]
         self._member(name).version = self._live.version
+        self._hushed = frozenset(alarm.alarm_id for alarm in self._member(name).alarms)
         self.serving = name
         self._trials[former] = self._trials.pop(name)
         for other in self._trials.values():
@@ -248,6 +250,7 @@ class LeaguePolicy:
                 "n_interactions": self.n_interactions,
                 "n_rewards": self._n_rewards,
                 "alarms": [asdict(alarm) for alarm in self._alarms],
+                "hushed": sorted(self._hushed),
                 "trials": {name: trial.state() for name, trial in self._trials.items()},
             },
         }

@@ -10,7 +10,9 @@ from bandit.errors import BadInteractionError, BadSnapshotError, NoEligibleArmEr
 from bandit.policies.baselines import MixPolicy
 from bandit.policies.config import PolicyConfig
 from bandit.policies.doubt import WARM
-from bandit.policies.factory import make_policy
+from bandit.policies.factory import Lineup, make_lineup, make_policy
+from bandit.policies.guarded import GuardConfig
+from bandit.policies.league import LeagueConfig
 from bandit.policies.linear import LinearPolicy
 from bandit.primitives import Arm, Context, Decision, Interaction, Reward
 from bandit.utility import PRESETS
@@ -22,13 +24,27 @@ THIRD = Arm("third", "cloud", "medium", 0.5, 1.5)
 SCENARIO = PRESETS["balanced"]
 FLOOR = 0.02
 
+GUARD = GuardConfig(trial=20)
+CHALLENGERS = {"bold": PolicyConfig("composed", SCHEMA, gamma=5.0, floor=FLOOR)}
+LEAGUE = LeagueConfig(trial=20)
+
+
+def composed_with(schema=SCHEMA, **lineup):
+    return make_lineup(Lineup(PolicyConfig("composed", schema, floor=FLOOR), **lineup))
+
+
 MAKERS = {
-    "composed": lambda: make_policy(PolicyConfig("composed", SCHEMA, floor=FLOOR)),
-    "direct": lambda: make_policy(PolicyConfig("direct", SCHEMA, floor=FLOOR)),
+    "composed": composed_with,
+    "direct": lambda schema=SCHEMA: make_policy(PolicyConfig("direct", schema, floor=FLOOR)),
+    "guarded": lambda **given: composed_with(guard=GUARD, **given),
+    "league": lambda **given: composed_with(challengers=CHALLENGERS, league=LEAGUE, **given),
+    "guarded league": lambda **given: composed_with(
+        guard=GUARD, challengers=CHALLENGERS, league=LEAGUE, **given
+    ),
     "linear": LinearPolicy,
     "mix": MixPolicy,
 }
-LEARNING = ["composed", "direct"]
+LEARNING = ["composed", "direct", "guarded", "league", "guarded league"]
 
 
 def context(rng):
@@ -73,8 +89,13 @@ def policy(request):
 
 
 @pytest.fixture(params=LEARNING, ids=str)
-def learner(request):
-    return MAKERS[request.param]()
+def make(request):
+    return MAKERS[request.param]
+
+
+@pytest.fixture
+def learner(make):
+    return make()
 
 
 @pytest.mark.parametrize("arms", [(EDGE,), (EDGE, CLOUD), (CLOUD, THIRD, EDGE)], ids=len)
@@ -145,9 +166,9 @@ def test_vanishing_features_do_not_make_weights_nan(learner):
     assert np.isfinite(pmf).all()
 
 
-def test_a_restored_policy_continues_exactly(learner):
+def test_a_restored_policy_continues_exactly(learner, make):
     teach(learner, 100)
-    twin = type(learner)(learner.config)
+    twin = make()
     twin.restore(learner.snapshot())
     teach(learner, 100, seed=1)
     teach(twin, 100, seed=1)
@@ -183,8 +204,8 @@ def test_every_damaged_snapshot_is_refused_and_the_policy_stays(learner):
     assert learner.predict(at, (EDGE, CLOUD), SCENARIO) == before
 
 
-def test_a_snapshot_of_another_layout_is_refused(learner):
-    other = type(learner)(PolicyConfig(learner.name, {"constant": 1, "embedding": 9}))
+def test_a_snapshot_of_another_layout_is_refused(learner, make):
+    other = make(schema={"constant": 1, "embedding": 9})
     with pytest.raises(BadSnapshotError, match="layout"):
         learner.restore(other.snapshot())
 

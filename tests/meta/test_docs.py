@@ -3,9 +3,11 @@
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from bandit.policies.config import PolicyConfig
+from bandit.policies.guarded import GuardConfig
 from serving.settings import Settings
 from tools import settings_doc
 
@@ -25,12 +27,16 @@ def test_every_setting_is_described():
 def test_the_policy_settings_default_to_the_policys_own():
     policy = Settings().policy
     core = PolicyConfig()
-    assert policy.model_dump(exclude={"draw_seed"}) == {
+    assert policy.model_dump(exclude={"draw_seed", "challengers", "promotion_alpha"}) == {
         "name": core.name,
         "gamma": core.gamma,
         "floor": core.floor,
         "gamma_votes": core.gamma_votes,
     }
+
+
+def test_the_guards_settings_default_to_the_guards_own():
+    assert Settings().guard.model_dump(exclude={"enabled"}) == asdict(GuardConfig())
 
 
 def test_every_command_that_the_readme_names_exists():
