@@ -13,7 +13,8 @@ from bandit.pacing import BudgetPacer, PacerConfig
 from bandit.policies.baselines import MixPolicy
 from bandit.policies.config import PolicyConfig
 from bandit.policies.corrected import CorrectedPolicy
-from bandit.policies.factory import make_policy
+from bandit.policies.factory import Lineup, make_lineup, make_policy
+from bandit.policies.guarded import GuardConfig
 from bandit.policies.linear import LinearConfig, LinearPolicy
 from bandit.policy import Policy
 from simulator.drift import NO_DRIFT
@@ -161,11 +162,19 @@ def blank_policy(label: str, schema: Mapping[str, int]) -> Policy:
     if name == "composed" and settings.pop("pacer", "on") not in {"on", "off"}:
         raise BadStudyError("--policies", label, "pacer is either on or off")
     if name in ("composed", "direct"):
+        guard = _guard(settings, label)
         config = PolicyConfig("composed" if name == "composed" else "direct", dict(schema))
-        return make_policy(configured(config, settings, label))
+        return make_lineup(Lineup(configured(config, settings, label), guard))
     if name in _LINEAR:
         return LinearPolicy(configured(_LINEAR[name], settings, label), name=name)
     raise BadStudyError("--policies", label, "needs full information, which a log has not")
+
+
+def _guard(settings: dict[str, str], label: str) -> GuardConfig | None:
+    given = settings.pop("guard", "off")
+    if given not in {"on", "off"}:
+        raise BadStudyError("--policies", label, "guard is either on or off")
+    return GuardConfig() if given == "on" else None
 
 
 _LINEAR: Mapping[str, LinearConfig] = MappingProxyType(

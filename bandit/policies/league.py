@@ -240,7 +240,8 @@ class LeaguePolicy:
     def snapshot(self) -> bytes:
         """Every member, and how the comparisons stand."""
         made = {name: member.snapshot() for name, member in self._members.items()}
-        return write_archive(self._header(), {**self._blobs, **made})
+        every = {**self._blobs, **made}
+        return write_archive(self._header(), {name: every[name] for name in sorted(every)})
 
     def _header(self) -> dict[str, Any]:
         return {
@@ -251,7 +252,7 @@ class LeaguePolicy:
                 "n_rewards": self._n_rewards,
                 "alarms": [asdict(alarm) for alarm in self._alarms],
                 "hushed": sorted(self._hushed),
-                "trials": {name: trial.state() for name, trial in self._trials.items()},
+                "trials": {name: self._trials[name].state() for name in sorted(self._trials)},
             },
         }
 
