@@ -32,6 +32,9 @@ class Grouped(Generic[T, R]):
     timeout_s
         Longest wait of one caller, in seconds. An item whose caller has given up is left out,
         unless its group is already on its way.
+    impatient_s
+        Longest wait after somebody has waited in vain, until a group gets through again; None is
+        as patient as ever.
     """
 
     def __init__(
@@ -40,10 +43,13 @@ class Grouped(Generic[T, R]):
         *,
         max_items: int,
         timeout_s: float,
+        impatient_s: float | None = None,
     ) -> None:
         self._flush = flush
         self._max_items = max_items
         self._timeout_s = timeout_s
+        self._impatient_s = timeout_s if impatient_s is None else min(timeout_s, impatient_s)
+        self._stuck = False
         self._waiting: deque[_Waiting[T, R]] = deque()
         self._task: asyncio.Task[None] | None = None
 
@@ -56,16 +62,18 @@ class Grouped(Generic[T, R]):
         Raises
         ------
         LogUnavailableError
-            After ``timeout_s``.
+            After ``timeout_s``, or ``impatient_s``.
         """
         entry: _Waiting[T, R] = _Waiting(item, asyncio.get_running_loop().create_future())
         self._waiting.append(entry)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
+        patience_s = self._impatient_s if self._stuck else self._timeout_s
         try:
-            return await asyncio.wait_for(entry.result, self._timeout_s)
+            return await asyncio.wait_for(entry.result, patience_s)
         except TimeoutError:
-            raise LogUnavailableError(f"no answer within {self._timeout_s:g} s") from None
+            self._stuck = True
+            raise LogUnavailableError(f"no answer within {patience_s:g} s") from None
 
     async def aclose(self) -> None:
         """Do what still waits."""
@@ -83,6 +91,7 @@ class Grouped(Generic[T, R]):
             return
         try:
             results = await self._flush([entry.item for entry in group])
+            self._stuck = False
         except LogUnavailableError as error:
             results = [error] * len(group)
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for an answer

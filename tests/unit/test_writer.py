@@ -57,6 +57,25 @@ async def test_a_caller_that_waited_too_long_is_told_so():
     await writer.aclose()
 
 
+async def test_nobody_waits_long_for_a_log_in_which_another_waited_in_vain():
+    log = Slow()
+    writer = DecisionWriter(log, max_batch=1, timeout_s=60.0)
+    writer._group._stuck = True
+    assert not await asyncio.wait_for(writer.add(logged("d")), 30.0)
+    log.go.set()
+    await writer.aclose()
+
+
+async def test_patience_returns_when_the_log_does():
+    log = Slow()
+    writer = DecisionWriter(log, timeout_s=0.01)
+    assert not await writer.add(ids(1)[0])
+    assert writer._group._stuck
+    log.go.set()
+    await writer.aclose()
+    assert not writer._group._stuck
+
+
 async def test_what_its_caller_gave_up_before_the_commit_is_not_stored():
     log = Slow()
     writer = DecisionWriter(log, max_batch=1, timeout_s=0.01)
