@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from simulator import cli_mes
+from simulator.markdown import print_table as _print
 from simulator.reporting import reporting
 
 # ruff: noqa: PLC0415 - what is heavy is imported by the command that needs it
@@ -20,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Studies behind the tables of the documentation.",
 )
+app.command("mes")(cli_mes.mes)
 
 Table = Annotated[str | None, typer.Argument(help="As for simulate.")]
 Edge = Annotated[str | None, typer.Option(help="Model of the edge arm.")]
@@ -267,13 +270,6 @@ def _title(found: Mapping[str, Any], more: str = "") -> None:
     arms = " | ".join(found["arms"])
     facts = f"{found['table']}: {arms}, {found['rounds']:,} rounds, {found['seeds']} seeds"
     typer.echo(f"\n{facts}{'; ' + more if more else ''}\n")
-
-
-def _print(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    typer.echo("| " + " | ".join(heads) + " |")
-    typer.echo("|" + "|".join("---" if i == 0 else "--:" for i in range(len(heads))) + "|")
-    for row in rows:
-        typer.echo("| " + " | ".join(row) + " |")
 
 
 def _shown(value: float | None, digits: int) -> str:

@@ -35,6 +35,7 @@ NUMBERS = (
     "cpt80",
     "rcs",
     "spend_over_budget",
+    "solved",
 )
 
 
@@ -124,6 +125,11 @@ def cpt(share: Floats, pgr: Floats, level: float) -> float | None:
     return float(share[i - 1] + fraction * (share[i] - share[i - 1]))
 
 
+def solved(trace: Trace, scenario: Scenario) -> float:
+    """Problem-solving probability (APSP): the share of answers that reach what is enough."""
+    return float(np.mean(trace.quality >= (scenario.mes or PROBLEM_SOLVED) - 1e-6))
+
+
 def rcs(trace: Trace, scenario: Scenario) -> float:
     """Routing composite score [our definition, see the module].
 
@@ -131,12 +137,12 @@ def rcs(trace: Trace, scenario: Scenario) -> float:
     the share of solved problems, CA the share answered at the edge, AIL the mean latency and its
     extremes those of the first and last arm alone.
     """
-    solved = float(np.mean(trace.quality >= (scenario.mes or PROBLEM_SOLVED) - 1e-6))
     kept = float(np.mean(trace.arm == 0))
     low, high = sorted((float(trace.edge_s.mean()), float(trace.cloud_s.mean())))
     slow = 0.0 if high <= low else (float(trace.latency_s.mean()) - low) / (high - low)
     speed = 1.0 - min(1.0, max(0.0, slow))
-    return scenario.w_quality * solved + scenario.w_cost * kept + scenario.w_latency * speed
+    reached = scenario.w_quality * solved(trace, scenario)
+    return reached + scenario.w_cost * kept + scenario.w_latency * speed
 
 
 def measure(trace: Trace, yardstick: Yardstick) -> dict[str, Any]:
@@ -156,6 +162,7 @@ def measure(trace: Trace, yardstick: Yardstick) -> dict[str, Any]:
         "cpt80": cpt(share, pgr, 0.8),
         "rcs": rcs(trace, yardstick.scenario),
         "spend_over_budget": None if budget is None else cost / budget,
+        "solved": solved(trace, yardstick.scenario),
     }
 
 

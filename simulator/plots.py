@@ -2,7 +2,8 @@
 
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
@@ -27,6 +28,41 @@ _QUIET = frozenset(
 
 def draw_all(results: Results, series: Series) -> dict[str, tuple[str, bytes]]:
     """Name to (SVG text, PNG bytes) of every plot that the results allow."""
+    drawn = {}
+    with _style() as figure_class:
+        for name, draw in PLOTS.items():
+            figure = figure_class(figsize=(7.2, 3.9), layout="constrained")
+            draw(figure, results, series)
+            if figure.axes:
+                drawn[name] = (_svg(figure), _png(figure))
+    return drawn
+
+
+def line_chart(
+    x: Sequence[float],
+    lines: Mapping[str, Sequence[tuple[float, float, float]]],
+    *,
+    title: str,
+    x_label: str,
+    kind: str,
+) -> bytes:
+    """Lines with bands around them, ``svg`` or ``png``; every point is mean, low and high."""
+    with _style() as figure_class:
+        figure = figure_class(figsize=(7.2, 3.9), layout="constrained")
+        axes = figure.subplots()
+        for (name, points), colour in zip(lines.items(), _COLOURS, strict=False):
+            mean, low, high = zip(*points, strict=True)
+            axes.plot(x, mean, color=colour, lw=1.7, marker="o", ms=3, label=name)
+            axes.fill_between(x, low, high, color=colour, alpha=0.18, lw=0)
+        axes.set(xlabel=x_label, title=title)
+        axes.set_ylim(bottom=0.0)
+        axes.legend()
+        return _svg(figure).encode() if kind == "svg" else _png(figure)
+
+
+@contextmanager
+def _style() -> Iterator[Any]:
+    """The class of figures, while they look as ours do."""
     try:
         import matplotlib as mpl  # noqa: PLC0415 - an optional extra
         from matplotlib.figure import Figure  # noqa: PLC0415 - an optional extra
@@ -43,14 +79,8 @@ def draw_all(results: Results, series: Series) -> dict[str, tuple[str, bytes]]:
         "legend.frameon": False,
         "legend.fontsize": 7.5,
     }
-    drawn = {}
     with mpl.rc_context(settings):
-        for name, draw in PLOTS.items():
-            figure = Figure(figsize=(7.2, 3.9), layout="constrained")
-            draw(figure, results, series)
-            if figure.axes:
-                drawn[name] = (_svg(figure), _png(figure))
-    return drawn
+        yield Figure
 
 
 def _svg(figure: Any) -> str:
