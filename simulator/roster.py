@@ -34,6 +34,8 @@ from simulator.workload import even_arrivals
 
 Settings = Mapping[str, str]
 _BISECTIONS = 7
+OURS = ("composed", "composed-nodrift")
+"""Policies that a budget pacer can steer; the second does not handle drift."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ def pacer_of(study: Study, label: str) -> BudgetPacer | None:
     ``composed[pacer=off]`` is left to itself, as are rivals: they have their own ways.
     """
     name, settings = parse_label(label)
-    if study.budget_usd is None or name != "composed" or settings.get("pacer") == "off":
+    if study.budget_usd is None or name not in OURS or settings.get("pacer") == "off":
         return None
     gamma = float(settings.get("gamma", PolicyConfig().gamma))
     return BudgetPacer(PacerConfig(study.budget_usd, gamma=gamma))
@@ -159,11 +161,13 @@ def blank_policy(label: str, schema: Mapping[str, int]) -> Policy:
     name, settings = parse_label(label)
     if name == "random":
         return MixPolicy()
-    if name == "composed" and settings.pop("pacer", "on") not in {"on", "off"}:
+    if name in OURS and settings.pop("pacer", "on") not in {"on", "off"}:
         raise BadStudyError("--policies", label, "pacer is either on or off")
-    if name in ("composed", "direct"):
+    if name in (*OURS, "direct"):
         guard = _guard(settings, label)
-        config = PolicyConfig("composed" if name == "composed" else "direct", dict(schema))
+        config = PolicyConfig(
+            "direct" if name == "direct" else "composed", dict(schema), drift=name == "composed"
+        )
         return make_lineup(Lineup(configured(config, settings, label), guard))
     if name in _LINEAR:
         return LinearPolicy(configured(_LINEAR[name], settings, label), name=name)
@@ -322,6 +326,7 @@ def _none(settings: Settings, label: str) -> None:
 ROSTER: Mapping[str, Callable[[Casting, Settings], Policy]] = MappingProxyType(
     {
         "composed": _learner,
+        "composed-nodrift": _learner,
         "corrected": _corrected,
         "direct": _learner,
         "always-edge": _always(0),
@@ -339,5 +344,4 @@ ROSTER: Mapping[str, Callable[[Casting, Settings], Policy]] = MappingProxyType(
         "oracle": _oracle,
     }
 )
-"""Name to maker. ``composed-nodrift`` joins when `composed` handles drift: until then, the two
-would be the same policy."""
+"""Name to maker."""

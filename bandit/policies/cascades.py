@@ -11,7 +11,7 @@ from bandit.pacing import affordable_floor
 from bandit.policies.config import PolicyConfig
 from bandit.policies.exploration import inverse_gap_weighting
 from bandit.policies.gatehouse import Assessment, EdgeAnswer, Gatehouse
-from bandit.policies.worth import clipped, utility_of
+from bandit.policies.worth import charge_of, clipped, utility_of
 from bandit.primitives import Arm, Estimate, Gating, Interaction, Prediction, Reward
 from bandit.utility import Scenario
 
@@ -58,7 +58,7 @@ class Cascades:
     ) -> Prediction:
         """The pmf over `VERDICTS`, from the two arms' estimates and the edge's answer."""
         estimates = verdicts(*parts, self._house.assess(answer), scenario)
-        charges = [_charge(e, scenario) for e in estimates]
+        charges = [charge_of(e, scenario) for e in estimates]
         gap = self._typical_gap(scenario.name)
         pmf = inverse_gap_weighting(
             [e.utility - charge for e, charge in zip(estimates, charges, strict=True)],
@@ -225,7 +225,7 @@ def joined(
     both = _both(edge, cloud, scenario)
     gross = both.utility - edge.utility
     slope = scenario.w_quality / (scenario.mes or 1.0)
-    d = gross - (_charge(both, scenario) - _charge(edge, scenario))
+    d = gross - (charge_of(both, scenario) - charge_of(edge, scenario))
     z = d / max(1e-9, told * (slope + scenario.quality_price))
     below = 0.5 * math.erfc(-z / math.sqrt(2.0))
     density = math.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
@@ -247,12 +247,6 @@ def _both(edge: Estimate, cloud: Estimate, scenario: Scenario) -> Estimate:
         scenario, 0.0, cloud.cost_usd, cloud.latency_s
     )
     return Estimate(cloud.quality, cost_usd, latency_s, cloud.utility + dearer)
-
-
-def _charge(estimate: Estimate, scenario: Scenario) -> float:
-    return scenario.charge(
-        estimate.cost_usd, latency_s=estimate.latency_s, quality=estimate.quality
-    )
 
 
 def _mix(share: float, first: float | None, second: float | None) -> float | None:

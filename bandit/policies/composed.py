@@ -1,6 +1,6 @@
 """The default policy: quality, cost and latency learned apart, utility composed when choosing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from bandit.alarm import Alarm
@@ -12,10 +12,12 @@ from bandit.policies.config import PolicyConfig
 from bandit.policies.doubt import Doubt
 from bandit.policies.exploration import growing, inverse_gap_weighting
 from bandit.policies.gatehouse import EdgeAnswer
-from bandit.policies.inputs import Blocks, Layout, check_interaction
-from bandit.policies.magnitude import Magnitude
+from bandit.policies.inputs import Blocks, Layout, check_interaction, key_of
+from bandit.policies.lookout import Lookout, token_price
+from bandit.policies.magnitude import Magnitude, Seen
+from bandit.policies.record import COST, LATENCY, QUALITY
 from bandit.policies.vw import VW_VERSION, Regressor
-from bandit.policies.worth import clipped, utility_of
+from bandit.policies.worth import charge_of, clipped, utility_of
 from bandit.primitives import Arm, Context, Estimate, FloatVector, Interaction, Prediction, Reward
 from bandit.utility import Scenario
 
@@ -24,15 +26,9 @@ _PRIOR_QUALITY = 0.7
 _PRIOR_TOKENS = 400.0
 """Tokens of an answer before any was seen; sets the scale of the first cost estimates."""
 _PRIOR_LATENCY_S = 2.0
+_NOBODY = Arm("", "cloud", "")
 _MOST_SCENARIOS = 256
 """Scenarios whose typical gap is remembered; callers may bring numbers of their own."""
-
-
-def _token_price(arm: Arm) -> float | None:
-    """US dollars for one prompt and one completion token; None where a price is unknown."""
-    if arm.price_in is None or arm.price_out is None:
-        return None
-    return (arm.price_in + arm.price_out) / 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +57,6 @@ class ComposedPolicy:
     """
 
     name = "composed"
-    alarms: tuple[Alarm, ...] = ()
 
     def __init__(self, config: PolicyConfig) -> None:
         self.config = config
@@ -74,7 +69,13 @@ class ComposedPolicy:
         self._spread: dict[str, list[float]] = {}
         self._doubt = Doubt()
         self._cascades = Cascades(config)
+        self._lookout = Lookout(config)
         self._build({})
+
+    @property
+    def alarms(self) -> tuple[Alarm, ...]:
+        """What it noticed lately, oldest first."""
+        return tuple(self._lookout.alarms)
 
     def _build(self, saved: Mapping[str, bytes]) -> None:
         n_small = len(self._small)
@@ -102,16 +103,35 @@ class ComposedPolicy:
         x = self._layout.flatten(context)
         heads = self._heads(x, scenario)
         estimates = self._estimates(arms, heads, scenario)
-        gap = self._typical_gap(scenario.name)
-        charges = [
-            scenario.charge(e.cost_usd, latency_s=e.latency_s, quality=e.quality) for e in estimates
-        ]
-        pmf = inverse_gap_weighting(
-            [e.utility - charge for e, charge in zip(estimates, charges, strict=True)],
-            gamma=self._gamma(scenario),
-            floor=affordable_floor(self.config.floor, charges, gap),
-        )
+        charges = [charge_of(e, scenario) for e in estimates]
+        values = [e.utility - charge for e, charge in zip(estimates, charges, strict=True)]
+        floors = self._floors(arms, charges, self._typical_gap(scenario.name))
+        for i, hope in self._watched(arms):
+            # Only where it would be best had it recovered: elsewhere looking is of no use.
+            hoped = self._estimate(arms[i], heads, scenario, hope)
+            if hoped.utility - charge_of(hoped, scenario) >= max(values):
+                floors[i] = max(floors[i], self._lookout.wanted(self._block(arms[i])))
+        pmf = inverse_gap_weighting(values, gamma=self._gamma(scenario), floor=floors)
         return Prediction(tuple(arm.arm_id for arm in arms), pmf, self.version, estimates)
+
+    def _block(self, arm: Arm) -> int:
+        return self._blocks.of(key_of(arm))
+
+    def _floors(self, arms: Sequence[Arm], charges: Sequence[float], gap: float) -> list[float]:
+        floors = [affordable_floor(self.config.floor, charges, gap)] * len(arms)
+        for i, arm in enumerate(arms):
+            if not arm.parts and self._lookout.is_new(self._block(arm)):
+                # Drawn evenly, or as often as can be afforded.
+                even = affordable_floor(1.0 / len(arms), (charges[i], min(charges)), gap)
+                floors[i] = max(floors[i], even)
+        return floors
+
+    def _watched(self, arms: Sequence[Arm]) -> Iterator[tuple[int, Sequence[float]]]:
+        if self._lookout.watches:
+            for i, arm in enumerate(arms):
+                hope = self._lookout.record(self._block(arm)).hope
+                if hope is not None:
+                    yield i, hope
 
     def _heads(self, x: FloatVector, scenario: Scenario) -> _Heads:
         # One block more than there are arms: what an arm that was never seen will get.
@@ -150,27 +170,33 @@ class ComposedPolicy:
         answer = EdgeAnswer(signals, edge.digest, *(part.quality or 0.0 for part in parts))
         return self._cascades.gate(answer, parts, scenario, self.version)
 
-    def _estimate(self, arm: Arm, heads: _Heads, scenario: Scenario) -> Estimate:
-        block = self._blocks.of(arm.arm_id)
-        quality = heads.common + heads.difference[block] + arm.features.get("quality_shift", 0.0)
+    def _estimate(
+        self, arm: Arm, heads: _Heads, scenario: Scenario, offsets: Sequence[float] | None = None
+    ) -> Estimate:
+        key = key_of(arm)
+        block = self._blocks.of(key)
+        offset = self._lookout.record(block).offsets if offsets is None else offsets
+        quality = heads.common + heads.difference[block] + offset[QUALITY]
+        quality += arm.features.get("quality_shift", 0.0)
         cost = latency = None
         if heads.cost is not None:
-            cost = self._expected_cost(arm, heads.cost[block])
+            cost = self._expected_cost(arm, heads.cost[block] + offset[COST])
         if heads.latency is not None:
-            latency = self._latency.expected(heads.latency[block], arm.arm_id, _PRIOR_LATENCY_S)
+            log_ratio = heads.latency[block] + offset[LATENCY]
+            latency = self._latency.expected(log_ratio, key, _PRIOR_LATENCY_S)
             latency += arm.features.get("queue_s", 0.0)
         energy_j = arm.features.get("energy_j")
         utility = utility_of(scenario, quality, cost, latency, energy_j=energy_j)
         return Estimate(clipped(quality), cost, latency, utility)
 
     def _expected_cost(self, arm: Arm, log_ratio: float) -> float | None:
-        price = _token_price(arm)
+        price, key = token_price(arm), key_of(arm)
         if price == 0.0:
             return 0.0
-        known = arm.arm_id in self._cost.smear
+        known = key in self._cost.smear
         if price is None and not known:
             return None
-        return self._cost.expected(log_ratio, arm.arm_id, _PRIOR_TOKENS * (price or 1e-6))
+        return self._cost.expected(log_ratio, key, _PRIOR_TOKENS * (price or 1e-6))
 
     def _gamma(self, scenario: Scenario) -> float:
         # Where money is short a blunt start is too dear: one arm may cost sixty budgets.
@@ -190,51 +216,79 @@ class ComposedPolicy:
         check_interaction(interaction)
         decision, reward = interaction.decision, interaction.reward
         x = self._layout.flatten_to_learn(decision.context)
+        self._lookout.begin(decision, self.n_interactions)
         answer = self._edge_answer(x, interaction)
         if reward.quality is not None:
             if self._doubt.refutes(decision, reward.quality):
                 self._common, self._difference = self._quality_models({})
                 self._n_votes = 0
+                self._lookout.forget_quality()
+            arms = {arm.arm_id: arm for arm in decision.arms}
             for arm_id, quality in self._cascades.votes(interaction, answer):
-                self._learn_quality(x, self._blocks.add(arm_id), quality, interaction.weight)
+                if arm_id in arms:
+                    block = self._met(arms[arm_id])
+                    said = self._learn_quality(x, block, quality, interaction.weight)
+                    if arm_id == decision.arm:
+                        # What a cascade's vote says of its parts is inferred: too noisy to watch.
+                        self._lookout.look(block, QUALITY, modelled=said, value=quality)
             self._note_gap(decision.scenario.name, decision.prediction)
             self._n_votes += 1
         if reward.cost_usd is not None or reward.latency_s is not None:
             if answer is not None:
                 self._cascades.note(answer)
             for arm, bill in bills(interaction):
-                self._learn_magnitudes(x.take(self._small), arm, bill)
+                block = self._met(arm)
+                self._lookout.answered(block, arm)
+                self._learn_magnitudes(x.take(self._small), block, arm, bill)
         self.n_interactions += 1
+
+    def _met(self, arm: Arm) -> int:
+        block = self._blocks.add(key_of(arm))
+        self._lookout.meet(block, arm)
+        return block
 
     def _edge_answer(self, x: FloatVector, interaction: Interaction) -> EdgeAnswer | None:
         pair = judged_pair(interaction)
         if pair is None:
             return None
-        common = _PRIOR_QUALITY + self._common.predict(x)
+        arms = {arm.arm_id: arm for arm in interaction.decision.arms}
+        blocks = (self._block(arms.get(name, _NOBODY)) for name in (pair.edge, pair.cloud))
         expected = (
-            clipped(common + self._difference.predict(x, self._blocks.of(arm_id)))
-            for arm_id in (pair.edge, pair.cloud)
+            clipped(self._modelled(x, b) + self._lookout.record(b).offsets[QUALITY]) for b in blocks
         )
         return EdgeAnswer(interaction.signals, pair.digest, *expected)
 
-    def _learn_quality(self, x: FloatVector, block: int, quality: float, weight: float) -> None:
+    def _modelled(self, x: FloatVector, block: int) -> float:
+        """Quality by the models alone, without correction."""
+        return _PRIOR_QUALITY + self._common.predict(x) + self._difference.predict(x, block)
+
+    def _learn_quality(self, x: FloatVector, block: int, quality: float, weight: float) -> float:
+        """Learn a vote; what the models had said before."""
+        said = self._modelled(x, block)
         # Each part learns what the other leaves over, so that an arm seen rarely is not
         # explained away by the one seen often. Averages lag: they would leave too much.
-        target = quality - _PRIOR_QUALITY
+        target = quality - self._lookout.record(block).offsets[QUALITY] - _PRIOR_QUALITY
         common = self._common.predict_latest(x)
         difference = self._difference.predict_latest(x, block)
         self._difference.learn(x, target - common, block, weight=weight)
         self._common.learn(x, target - difference, weight=weight)
+        return said
 
-    def _learn_magnitudes(self, small: FloatVector, arm: Arm, bill: Reward) -> None:
-        block = self._blocks.add(arm.arm_id)
+    def _learn_magnitudes(self, small: FloatVector, block: int, arm: Arm, bill: Reward) -> None:
+        offsets, key = self._lookout.record(block).offsets, key_of(arm)
         if bill.latency_s is not None:
             own = max(1e-3, bill.latency_s - arm.features.get("queue_s", 0.0))
-            self._latency.learn(small, block, arm.arm_id, own / _PRIOR_LATENCY_S)
-        price = _token_price(arm)
+            seen = Seen(key, own / _PRIOR_LATENCY_S, offsets[LATENCY])
+            said, value = self._latency.learn(small, block, seen)
+            if self._lookout.look(block, LATENCY, modelled=said, value=value):
+                offsets[LATENCY] += self._latency.start_over(key)
+        price = token_price(arm)
         if bill.cost_usd is not None and price != 0.0:
             prior = _PRIOR_TOKENS * (price or 1e-6)
-            self._cost.learn(small, block, arm.arm_id, bill.cost_usd / prior)
+            seen = Seen(key, bill.cost_usd / prior, offsets[COST])
+            said, value = self._cost.learn(small, block, seen)
+            if self._lookout.look(block, COST, modelled=said, value=value):
+                offsets[COST] += self._cost.start_over(key)
 
     def _note_gap(self, scenario: str, prediction: Prediction) -> None:
         utilities = [e.utility for e in prediction.estimates]
@@ -258,7 +312,7 @@ class ComposedPolicy:
         return {
             arm.arm_id: dict(zip(names, (common + own).tolist(), strict=True))
             for arm in arms
-            for own in [self._difference.contributions(x, self._blocks.of(arm.arm_id))]
+            for own in [self._difference.contributions(x, self._block(arm))]
         }
 
     def snapshot(self) -> bytes:
@@ -273,6 +327,7 @@ class ComposedPolicy:
             "spread": self._spread,
             "doubt": self._doubt.state(),
             "n_votes": self._n_votes,
+            "lookout": self._lookout.state(),
             "cost_smear": self._cost.smear,
             "latency_smear": self._latency.smear,
             "cascades": self._cascades.state(),
@@ -292,6 +347,7 @@ class ComposedPolicy:
         self._build(blobs)
         self._blocks = Blocks(header["arms"])
         self._doubt = Doubt(header.get("doubt"))
+        self._lookout = Lookout(self.config, header.get("lookout"))
         self._n_votes = header.get("n_votes", header["n_interactions"])
         self._cascades = Cascades(self.config, header.get("cascades"), blobs)
         self._spread = {k: list(v) for k, v in header["spread"].items()}

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from bandit.drift import DETECTORS, DetectorName
 from bandit.errors import BanditError
 
 
@@ -35,6 +36,22 @@ class PolicyConfig:
         and ends at four times. 0 keeps it constant; so does a price of money.
     floor
         Smallest probability of an eligible arm, in (0, 0.5].
+    drift
+        Whether ``composed`` handles drift at all; all of the following needs it.
+    detector
+        ``both``, ``page-hinkley``, ``adwin`` or ``off``; see `bandit.drift.DetectorConfig`.
+    alarm_threshold
+        Of Page-Hinkley, above 0, in standard deviations of the noise.
+    widen
+        Least probability, in [0, 0.5], of an arm that became worse, for queries that it would be
+        best for had it recovered; 0 leaves it at the floor.
+    watch
+        Votes, above 0, after which that probability has halved.
+    forgetting
+        In (0, 1]: how much of an arm's running correction outlives a vote; 1 forgets nothing.
+    newcomer
+        Votes, at least 0, for which an arm is drawn evenly that came when others were known, or
+        came back with another digest.
     """
 
     name: Literal["composed", "direct"] = "composed"
@@ -42,6 +59,13 @@ class PolicyConfig:
     gamma: float = 20.0
     gamma_votes: int = 625
     floor: float = 0.02
+    drift: bool = True
+    detector: DetectorName = "both"
+    alarm_threshold: float = 26.0
+    widen: float = 0.2
+    watch: int = 1500
+    forgetting: float = 0.995
+    newcomer: int = 20
 
     def __post_init__(self) -> None:
         if self.name not in ("composed", "direct"):
@@ -52,6 +76,19 @@ class PolicyConfig:
             raise BadPolicyConfigError("floor", self.floor, "a number in (0, 0.5]")
         if self.gamma_votes < 0:
             raise BadPolicyConfigError("gamma_votes", self.gamma_votes, "at least 0 votes")
+        if self.detector not in DETECTORS:
+            raise BadPolicyConfigError("detector", self.detector, f"one of {DETECTORS}")
+        for name, low, high in (
+            ("alarm_threshold", 1e-6, 1e6),
+            ("widen", 0.0, 0.5),
+            ("watch", 1, 10**9),
+            ("forgetting", 1e-6, 1.0),
+            ("newcomer", 0, 10**6),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                want = f"a number between {low:g} and {high:g}"
+                raise BadPolicyConfigError(name, value, want)
 
     @property
     def n_features(self) -> int:

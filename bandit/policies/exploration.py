@@ -8,7 +8,7 @@ _SHARPEST = 4.0
 
 
 def inverse_gap_weighting(
-    utilities: Sequence[float], *, gamma: float, floor: float
+    utilities: Sequence[float], *, gamma: float, floor: float | Sequence[float]
 ) -> tuple[float, ...]:
     """The pmf that explores less the worse an arm looks.
 
@@ -16,7 +16,8 @@ def inverse_gap_weighting(
     (Abe and Long, "Associative reinforcement learning using linear probabilistic concepts", 1999;
     Foster and Rakhlin, "Beyond UCB", 2020, eq. 3, with gamma held constant so that a world that
     drifts is still looked at). Then every arm is lifted to ``min(floor, 1/K)`` at the expense of
-    the best; the best keeps at least 1/K. Ties go to the first arm.
+    the best, which keeps at least 1/K; ``floor`` may have a value for each arm. Ties go to the
+    first arm.
 
     Examples
     --------
@@ -27,9 +28,12 @@ def inverse_gap_weighting(
     """
     k = len(utilities)
     best = max(range(k), key=utilities.__getitem__)
-    least = min(floor, 1.0 / k)
-    top = utilities[best]
-    pmf = [max(least, 1.0 / (k + gamma * (top - u))) for u in utilities]
+    even, top = 1.0 / k, utilities[best]
+    floors = [floor] * k if isinstance(floor, float) else floor
+    pmf = [
+        max(min(least, even), 1.0 / (k + gamma * (top - u)))
+        for u, least in zip(utilities, floors, strict=True)
+    ]
     pmf[best] = 1.0 - sum(p for i, p in enumerate(pmf) if i != best)
     return tuple(pmf)
 

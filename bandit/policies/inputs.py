@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from bandit.errors import BadInteractionError, BadSnapshotError
 from bandit.policies.vw import MAX_ARMS
-from bandit.primitives import Context, FloatVector, Interaction
+from bandit.primitives import Arm, Context, FloatVector, Interaction
 
 _SMALLEST = 1e-6
 """Features closer to 0 than this are 0."""
@@ -102,6 +102,11 @@ class Layout:
         x = self.flatten(context)
         x[np.abs(x) < _SMALLEST] = 0.0
         return x
+
+
+def key_of(arm: Arm) -> str:
+    """What an arm's lessons are kept under: another model behind the same id is another matter."""
+    return f"{arm.arm_id} {arm.digest}" if arm.digest else arm.arm_id
 
 
 class Blocks:

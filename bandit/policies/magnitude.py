@@ -1,12 +1,32 @@
 """Positive quantities, learned on a logarithmic scale."""
 
 import math
+from dataclasses import dataclass
 
 from bandit.policies.vw import Regressor
 from bandit.primitives import FloatVector
 
 _FREE_USD = 1e-9
 """Costs below this count as nothing when their logarithm is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One answer's quantity.
+
+    Attributes
+    ----------
+    key
+        Of the arm, under its digest.
+    ratio
+        Quantity over its prior.
+    offset
+        What the model's prediction is corrected by at present.
+    """
+
+    key: str
+    ratio: float
+    offset: float
 
 
 class Magnitude:
@@ -20,14 +40,27 @@ class Magnitude:
         self.model = Regressor(n_features, saved=saved)
         self.smear: dict[str, list[float]] = {}
 
-    def expected(self, log_ratio: float, arm_id: str, prior: float) -> float:
+    def expected(self, log_ratio: float, key: str, prior: float) -> float:
         """Expected quantity, in the unit of ``prior``; ``log_ratio`` is the model's prediction."""
-        seen, predicted = self.smear.get(arm_id, (1.0, 1.0))
+        seen, predicted = self.smear.get(key, (1.0, 1.0))
         return prior * math.exp(min(9.0, log_ratio)) * seen / predicted
 
-    def learn(self, x: FloatVector, block: int, arm_id: str, ratio: float) -> None:
-        """Learn that the quantity was ``ratio`` times its prior."""
-        plain = math.exp(min(9.0, self.model.predict(x, block)))
-        sums = self.smear.setdefault(arm_id, [1.0, 1.0])
-        sums[0], sums[1] = 0.99 * sums[0] + ratio, 0.99 * sums[1] + plain
-        self.model.learn(x, max(-9.0, min(9.0, math.log(max(ratio, _FREE_USD)))), block)
+    def learn(self, x: FloatVector, block: int, seen: Seen) -> tuple[float, float]:
+        """Learn a ratio to the prior; what was said of it, uncorrected, and its own logarithm."""
+        said, mended = self.model.predict(x, block), self._mended(seen.key)
+        sums = self.smear.setdefault(seen.key, [1.0, 1.0])
+        sums[0] = 0.99 * sums[0] + seen.ratio
+        sums[1] = 0.99 * sums[1] + math.exp(min(9.0, said + seen.offset))
+        value = max(-9.0, min(9.0, math.log(max(seen.ratio, _FREE_USD))))
+        self.model.learn(x, value - seen.offset, block)
+        return said + mended, value
+
+    def start_over(self, key: str) -> float:
+        """Forget the ratio that mends the mean, for it mixes two worlds; returns its logarithm."""
+        mended = self._mended(key)
+        self.smear[key] = [1.0, 1.0]
+        return mended
+
+    def _mended(self, key: str) -> float:
+        seen, predicted = self.smear.get(key, (1.0, 1.0))
+        return math.log(seen / predicted) if seen > 0.0 < predicted else 0.0

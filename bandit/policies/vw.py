@@ -106,6 +106,12 @@ class Regressor:
         average = self._average[block]
         average += np.float32(min(1.0, share)) * (self._weights[self._block(block)] - average)
 
+    def forget(self, block: int) -> None:
+        """Make a block what it was before anything was learned."""
+        self._vw().weights()[self._block(block)] = 0.0
+        self._average[block] = 0.0
+        self._n_learned[block] = 0
+
     def contributions(self, x: FloatVector, block: int = 0) -> NDArray[np.float32]:
         """What each feature adds to the prediction, shape (n_features,); they sum to it."""
         return np.asarray(self._average[block] * x, dtype=np.float32)

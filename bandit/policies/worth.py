@@ -1,5 +1,6 @@
 """What estimates of an answer are worth under a scenario."""
 
+from bandit.primitives import Estimate
 from bandit.utility import Scenario
 
 
@@ -27,6 +28,13 @@ def utility_of(
         scenario.w_quality * useful
         + scenario.w_cost * scenario.cost_term(bill, energy_j=energy_j)
         + scenario.w_latency * scenario.latency_term(latency_s or 0.0)
+    )
+
+
+def charge_of(estimate: Estimate, scenario: Scenario) -> float:
+    """What the prices in force take from an arm's utility at its estimates."""
+    return scenario.charge(
+        estimate.cost_usd, latency_s=estimate.latency_s, quality=estimate.quality
     )
 
 

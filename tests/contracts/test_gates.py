@@ -156,7 +156,7 @@ def test_a_verdict_that_was_not_drawn_teaches_no_quality(policy):
 
 
 def test_the_price_of_money_moves_the_verdict_at_once(policy):
-    teach(policy, 300)
+    teach(policy, 600)
     at = context(np.random.default_rng(6))
     doubtful = {"margin_mean": 0.1}
     free = policy.gate(at, EDGE, CLOUD, QUALITY, doubtful)

@@ -35,6 +35,9 @@ def composed_with(schema=SCHEMA, **lineup):
 
 MAKERS = {
     "composed": composed_with,
+    "composed-nodrift": lambda schema=SCHEMA: make_policy(
+        PolicyConfig("composed", schema, floor=FLOOR, drift=False)
+    ),
     "direct": lambda schema=SCHEMA: make_policy(PolicyConfig("direct", schema, floor=FLOOR)),
     "guarded": lambda **given: composed_with(guard=GUARD, **given),
     "league": lambda **given: composed_with(challengers=CHALLENGERS, league=LEAGUE, **given),
@@ -44,7 +47,7 @@ MAKERS = {
     "linear": LinearPolicy,
     "mix": MixPolicy,
 }
-LEARNING = ["composed", "direct", "guarded", "league", "guarded league"]
+LEARNING = ["composed", "composed-nodrift", "direct", "guarded", "league", "guarded league"]
 
 
 def context(rng):

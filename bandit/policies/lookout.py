@@ -1,0 +1,233 @@
+"""Drift, arm by arm: notices that models are off, corrects them, says who wants watching."""
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from bandit.alarm import Alarm, AlarmKind
+from bandit.drift import Change, Detector, DetectorConfig
+from bandit.policies.config import PolicyConfig
+from bandit.policies.doubt import WARM
+from bandit.policies.record import KINDS, QUALITY, UNKNOWN, Record
+from bandit.primitives import Arm, Decision
+
+ALARMS = 32
+"""Alarms that are remembered."""
+_SETTLED = 100
+"""Votes after which the others are known well enough for a new arm to be a new one."""
+_PATIENCE = 4
+"""Answers per vote wanted after which a new arm that nobody judges is new no more."""
+_FOLLOW = 0.05
+"""Least share of a residual that corrects an arm under watch."""
+_CAUTION = 3.0
+"""Votes that speak for "nothing has changed" when the size of a change is estimated."""
+_BACK = 0.3
+"""Share of what an arm lost that may still be missing when its watch ends."""
+_STREAMS = ((0.25, 1.0, 20), (0.5, 1.5, 60), (0.5, 1.5, 60))
+"""Of each kind: standard deviation of residuals assumed at first, factor of the threshold, values
+before the first alarm. Cost and latency are learned from nothing in their first answers."""
+_LEAST = (0.03, 0.2, 0.2)
+"""Changes smaller than this are corrected, and not worth an alarm."""
+
+
+def token_price(arm: Arm) -> float | None:
+    """US dollars for one prompt and one completion token; None where a price is unknown."""
+    if arm.price_in is None or arm.price_out is None:
+        return None
+    return (arm.price_in + arm.price_out) / 1e6
+
+
+class Lookout:
+    """Keeps a `Record` and three detectors for every block of weights.
+
+    An alarm does three things, for its arm only. The estimate moves at once by what the models have
+    been off since the change: their past is discounted by the amount of change, and what they know
+    of queries stays. The correction follows new votes faster. And an arm that became worse is put
+    under watch: `wanted` says how likely it is to be drawn at least where it would be the best
+    choice, had it recovered.
+
+    Detectors see what the models miss *without* corrections, and under the models of now rather
+    than those logged with the decision: a vote that comes late, for a query from before an alarm,
+    is not taken for another change.
+
+    Parameters
+    ----------
+    config
+        Which detectors, how much to widen, how much to forget.
+    saved
+        What `state` gave, to continue from.
+    """
+
+    def __init__(self, config: PolicyConfig, saved: Mapping[str, Any] | None = None) -> None:
+        state = saved or {}
+        self._config = config
+        self._detects = config.drift and config.detector != "off"
+        self._forget = 1.0 - config.forgetting if config.drift else 0.0
+        self._settings = tuple(
+            DetectorConfig(
+                config.detector, threshold=times * config.alarm_threshold, least=least, noise=noise
+            )
+            for noise, times, least in _STREAMS
+        )
+        self.n_votes: int = state.get("n_votes", 0)
+        self.records = [Record(**r) for r in state.get("records", ())]
+        self._detectors = [
+            [Detector(c, s) for c, s in zip(self._settings, block, strict=True)]
+            for block in state.get("detectors", ())
+        ]
+        self._now: dict[str, list[Any]] = {k: [*v] for k, v in state.get("now", {}).items()}
+        self.alarms = deque((Alarm(**a) for a in state.get("alarms", ())), ALARMS)
+        self._decision: Decision | None = None
+        self._n_interactions = 0
+
+    def state(self) -> dict[str, Any]:
+        """Everything, as JSON-ready data."""
+        return {
+            "n_votes": self.n_votes,
+            "records": [asdict(record) for record in self.records],
+            "detectors": [[d.state() for d in block] for block in self._detectors],
+            "now": self._now,
+            "alarms": [asdict(alarm) for alarm in self.alarms],
+        }
+
+    # -- asked when choosing ----------------------------------------------------------------------
+
+    def record(self, block: int) -> Record:
+        """What is kept of a block; of one that was never taught, that nothing is known."""
+        return self.records[block] if block < len(self.records) else UNKNOWN
+
+    def is_new(self, block: int) -> bool:
+        """Whether an arm came when others were known already, and has few votes yet."""
+        wanted = self._config.newcomer if self._config.drift else 0
+        if block >= len(self.records):
+            return wanted > 0 and self.n_votes >= _SETTLED
+        record = self.records[block]
+        return (
+            record.met_at >= _SETTLED
+            and record.n_judged < wanted
+            and record.n_answered < _PATIENCE * wanted
+        )
+
+    @property
+    def watches(self) -> bool:
+        """Whether any arm is under watch."""
+        return any(record.hope is not None for record in self.records)
+
+    def wanted(self, block: int) -> float:
+        """Least probability of an arm under watch where it would be best; fades with votes."""
+        return self._wanted(self.records[block])
+
+    def _wanted(self, record: Record) -> float:
+        config = self._config
+        return config.widen * math.exp2((record.watched_from - self.n_votes) / config.watch)
+
+    # -- told when learning -----------------------------------------------------------------------
+
+    def begin(self, decision: Decision, n_interactions: int) -> None:
+        """Make ready for the lessons of a decision."""
+        self._decision, self._n_interactions = decision, n_interactions
+
+    def meet(self, block: int, arm: Arm) -> None:
+        """Make room for a block that will be taught."""
+        while len(self.records) <= block:
+            self.records.append(Record(arm.arm_id, met_at=self.n_votes))
+            self._detectors.append([Detector(c) for c in self._settings])
+
+    def answered(self, block: int, arm: Arm) -> None:
+        """Count an answer by the arm of a block, and see whether it still is what it was."""
+        self.records[block].n_answered += 1
+        if self._decision is None or not self._config.drift:
+            return
+        at, known = self._decision.decided_at.timestamp(), self._now.get(arm.arm_id)
+        price = token_price(arm)
+        # Answers may be learned out of order, or come from two servers: an older one is no news.
+        if known is not None and at < known[0]:
+            return
+        self._now[arm.arm_id] = [at, arm.digest, price]
+        told: tuple[float | None, float | None, str]
+        if known is not None and known[1] != arm.digest:
+            told = (None, None, "it begins anew, and is drawn evenly for a while")
+            self._raise("digest", arm.arm_id, told)
+        elif known is not None and known[2] != price:
+            told = (known[2], price, "bills are expected accordingly from now on")
+            self._raise("price", arm.arm_id, told)
+
+    def look(self, block: int, kind: int, *, modelled: float, value: float) -> float:
+        """Count what came of an answer; how far its correction jumped, 0 unless it did.
+
+        Parameters
+        ----------
+        kind
+            Place in `KINDS`.
+        modelled
+            What the models said, without correction; cost and latency are logarithms.
+        """
+        record = self.records[block]
+        expected = modelled + record.offsets[kind]
+        record.expect(kind, expected)
+        if kind == QUALITY:
+            self._judged(record, value - expected)
+        if not self._detects or self._is_warm():
+            return 0.0
+        change = self._detectors[block][kind].update(value - modelled)
+        return 0.0 if change is None else self._correct(record, kind, change)
+
+    def forget_quality(self) -> None:
+        """Take back what is said of quality: the models that it corrected are gone."""
+        for record, detectors in zip(self.records, self._detectors, strict=True):
+            record.offsets[QUALITY] = 0.0
+            record.hope = None
+            detectors[QUALITY] = Detector(self._settings[QUALITY])
+
+    def _is_warm(self) -> bool:
+        return self._decision is None or self._decision.prediction.policy_version == WARM
+
+    def _judged(self, record: Record, residual: float) -> None:
+        self.n_votes += 1
+        record.n_judged += 1
+        watched = record.hope is not None
+        if watched or self._forget > 0.0:
+            record.follow(residual, _FOLLOW if watched else self._forget)
+        if record.hope is not None:
+            lost = record.hope[QUALITY] - record.offsets[QUALITY]
+            record.fell = max(record.fell, lost)
+            if lost < _BACK * record.fell or self._wanted(record) <= self._config.floor:
+                record.hope = None
+
+    def _correct(self, record: Record, kind: int, change: Change) -> float:
+        jump = (change.mean - record.offsets[kind]) * change.n / (change.n + _CAUTION)
+        worse = (jump < 0.0) == (kind == QUALITY)
+        watch = worse and self._config.widen > 0.0
+        if abs(jump) >= _LEAST[kind]:
+            if watch:
+                record.watch(self.n_votes)
+            self._tell(record, kind, jump, watch=watch)
+        if not worse and kind != QUALITY:
+            record.hope = None
+        record.offsets[kind] += jump
+        if kind == QUALITY:
+            record.n_since = float(change.n)
+        return jump
+
+    def _tell(self, record: Record, kind: int, jump: float, *, watch: bool) -> None:
+        before = record.usual[kind] or 0.0
+        after = before + jump
+        action = f"the estimate moved by {jump:+.2f}"
+        if kind != QUALITY:
+            before, after = math.exp(min(before, 50.0)), math.exp(min(after, 50.0))
+            action = f"the estimate moved {math.exp(jump):.2f}-fold"
+        if watch:
+            share = f"{self._config.widen:.0%}"
+            action += f"; drawn with {share} at least where it would be best, had it recovered"
+        self._raise(KINDS[kind], record.arm, (before, after, action))
+
+    def _raise(
+        self, kind: AlarmKind, arm: str, told: tuple[float | None, float | None, str]
+    ) -> None:
+        if self._decision is None:
+            return
+        name = self._decision.decision_id
+        alarm_id = f"{name}:{kind}:{arm}"
+        self.alarms.append(Alarm(alarm_id, kind, arm, name, self._n_interactions, *told))
