@@ -22,6 +22,7 @@ app.add_typer(cli_alarms.app, name="alarms")
 app.add_typer(cli_features.app, name="features")
 app.command()(cli_client.route)
 app.command()(cli_client.feedback)
+app.command()(cli_client.grade)
 app.add_typer(cli_bench.app, name="bench")
 
 Config = Annotated[Path | None, typer.Option("--config", "-c", help="Settings file (YAML).")]

@@ -1,11 +1,15 @@
 """Commands that ask a running server."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
-from serving.client import call
-from serving.console import out, reporting, show_json
+from serving.client import call, exchange
+from serving.console import out, reporting, show_json, show_table
+from serving.grading import grade as ask_and_judge
+from serving.grading import some_of, summary
+from serving.questions import BUILTIN, load_questions
 
 Url = Annotated[str, typer.Option(envvar="POINTSMAN_URL", help="Where the server is.")]
 Key = Annotated[str | None, typer.Option(envvar="POINTSMAN_KEY", help="API key.")]
@@ -55,6 +59,36 @@ def feedback(
             return
         what = "will be learned" if found["will_apply"] else f"not learned: {found['reason']}"
         out().print(f"{found['feedback_id']} recorded, {what}")
+
+
+def grade(
+    questions: Annotated[str, typer.Option(help="builtin, or a JSONL file like it.")] = BUILTIN,
+    model: Annotated[str, typer.Option(help="auto, auto:<scenario>, an arm, a model.")] = "auto",
+    *,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="Questions to ask; default: each one once.")
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 24,
+    seed: Annotated[int, typer.Option(help="Of the order of the questions.")] = 0,
+    url: Url = _HERE,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask questions with an answer key, judge the answers by rule and post whether they were right.
+
+    A server without traffic learns from it as from users; one with traffic has its answers judged.
+    """
+    with reporting():
+        asked = some_of(load_questions(questions), rounds, seed=seed)
+
+        def ask(path: str, body: Any) -> tuple[Any, Mapping[str, str]]:
+            return exchange(f"{url.rstrip('/')}{path}", key=key, body=body)
+
+        rows = summary(list(ask_and_judge(ask, asked, model=model, max_tokens=max_tokens)))
+        if as_json:
+            show_json(rows)
+        else:
+            show_table(f"{len(asked)} questions to {model}", list(rows[0]), rows)
 
 
 def _value(given: str) -> Any:

@@ -3,6 +3,7 @@
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from typing import Any
 
 from serving.errors import ServingError
@@ -25,6 +26,19 @@ def call(url: str, *, key: str | None = None, body: Any = None) -> Any:
     CallError
         With the server's own words where it has any.
     """
+    return exchange(url, key=key, body=body)[0]
+
+
+def exchange(
+    url: str, *, key: str | None = None, body: Any = None
+) -> tuple[Any, Mapping[str, str]]:
+    """What the server answers, and the headers of its reply, names in lower case.
+
+    Raises
+    ------
+    CallError
+        With the server's own words where it has any.
+    """
     headers = {"content-type": "application/json"}
     if key:
         headers["authorization"] = f"Bearer {key}"
@@ -32,7 +46,8 @@ def call(url: str, *, key: str | None = None, body: Any = None) -> Any:
     request = urllib.request.Request(url, data=data, headers=headers)  # noqa: S310 - the operator's own URL
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as reply:  # noqa: S310 - as above
-            return json.load(reply)
+            named = {name.lower(): value for name, value in reply.headers.items()}
+            return json.load(reply), named
     except urllib.error.HTTPError as error:
         raise CallError(url, _words(error)) from None
     except (OSError, ValueError) as error:

@@ -13,6 +13,7 @@
         ├── KeyLimitError           a scenario or number that the key may not ask for
         ├── ForeignPageError        a web page from elsewhere, at a server without keys
         ├── TooLargeError           a body over the limit
+        ├── QuestionsError          a file of questions that cannot be used
         └── BackendError            the arm did not answer
             ├── BackendUnavailableError   down, refused, crashed, unreachable
             ├── BackendTimeoutError       too slow
@@ -104,6 +105,13 @@ class TooLargeError(ServingError):
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"the request body is larger than {limit_bytes} bytes")
+
+
+class QuestionsError(ServingError):
+    """A file of questions that cannot be used."""
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(f"questions {where}: {why}")
 
 
 class BackendError(ServingError):

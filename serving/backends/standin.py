@@ -17,6 +17,7 @@ import uvicorn
 from serving.backends import child
 from serving.backends.standin_app import StandInApp
 from serving.errors import BackendUnavailableError
+from serving.questions import load_questions
 
 _HOST = "127.0.0.1"
 _START_S = 20.0
@@ -103,7 +104,10 @@ def main() -> None:
         child.die_with_parent(arguments.child_of)
     listener = socket.create_server((_HOST, arguments.port), backlog=1024)
     config = uvicorn.Config(
-        StandInApp(rng=random.Random(0)),  # noqa: S311 - which requests fail is no secret
+        StandInApp(
+            rng=random.Random(0),  # noqa: S311 - which requests fail is no secret
+            key={question.text: question.answer for question in load_questions()},
+        ),
         log_level="warning",
         access_log=False,
         lifespan="off",

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from serving.backends.standin_answers import MODEL, answer, text_of, tool_call
+from serving.backends.standin_answers import MODEL, NO_KEY, answer, text_of, tool_call
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -48,10 +48,17 @@ class Behaviour:
 
 
 class StandInApp:
-    """The application."""
+    """The application.
 
-    def __init__(self, *, rng: random.Random) -> None:
+    Parameters
+    ----------
+    key
+        Questions that it knows the answers to, besides a few small things.
+    """
+
+    def __init__(self, *, rng: random.Random, key: Mapping[str, Any] = NO_KEY) -> None:
         self._rng = rng
+        self._key = key
         self._behaviour = Behaviour()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -89,7 +96,8 @@ class StandInApp:
             return
         good = now.quality == "good"
         try:
-            reply = _Reply(body, good=good, created=int(time.time()))
+            said = answer(body, good=good, key=self._key)
+            reply = _Reply(body, said, created=int(time.time()))
         except (KeyError, TypeError, AttributeError):
             await _refuse(send, 400, "the request is not a chat completion request")
             return
@@ -102,9 +110,9 @@ class StandInApp:
 class _Reply:
     """One answer in OpenAI's shapes."""
 
-    def __init__(self, body: Mapping[str, Any], *, good: bool, created: int) -> None:
+    def __init__(self, body: Mapping[str, Any], said: str, *, created: int) -> None:
         self._call = tool_call(body)
-        self._text = "" if self._call else answer(body, good=good)
+        self._text = "" if self._call else said
         self._n = min(max(int(body.get("n") or 1), 1), 16)
         self._logprobs = bool(body.get("logprobs"))
         self._usage_asked = bool((body.get("stream_options") or {}).get("include_usage"))

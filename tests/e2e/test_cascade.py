@@ -1,6 +1,7 @@
 """The cascade arm of a running server: real edge model, stand-in cloud, OpenAI's SDK."""
 
 import itertools
+import json
 
 import httpx
 import openai
@@ -125,6 +126,16 @@ def test_a_client_that_leaves_while_a_stream_is_held_back_stops_the_edge(gated, 
 def state(gated, arm):
     with gated.client() as http:
         return http.get("/health/ready").json()["arms"][arm]
+
+
+def test_the_scripted_grader_judges_what_the_server_answers(gated, client):
+    options = ["--url", gated.base_url, "--rounds", "9", "--seed", "3", "--json"]
+    done = gated.cli("grade", *options)
+    rows = json.loads(done.stdout)
+    (total,) = [row for row in rows if row["arm"] == "all"]
+    assert (done.returncode, total["answers"], total["applied"]) == (0, 9, 9)
+    clouds = [row["right"] for row in rows if row["arm"] == "cloud"]
+    assert all(share == 1.0 for share in clouds), "the stand-in knows the key"
 
 
 def test_the_operator_sees_the_cascade(gated, client):
