@@ -64,7 +64,7 @@ def evaluate(
         from simulator.logs import Period, named_candidates, parse_moment, read_events, with_log
         from simulator.rescoring import ScenarioWish
 
-        settings = _settings(config, data_dir)
+        settings = settings_of(config, data_dir)
         wish = ScenarioWish(scenario, weights, mes, scenarios)
         known = wish.known(settings.known_scenarios)
         asked = wish.choose(known, settings.scenario)
@@ -122,7 +122,7 @@ def replay(
         from simulator.logs import Period, parse_moment, read_events, with_log
         from simulator.roster import blank_policy, split_labels
 
-        settings = _settings(config, data_dir)
+        settings = settings_of(config, data_dir)
         labels = split_labels(policies)
         for label in labels:
             blank_policy(label, {})
@@ -130,7 +130,7 @@ def replay(
         records = usable(records_from(with_log(settings, lambda log: read_events(log, period))))
         context = records[0].logged.decision.context.namespaces if records else {}
         schema = {name: len(vector) for name, vector in context.items()}
-        wanted = _scenario(settings, scenario)
+        wanted = check_scenario(settings, scenario)
         found = {
             "source": SOURCE,
             "decisions": len(records),
@@ -147,12 +147,20 @@ def replay(
             _show_replay(found)
 
 
-def _settings(config: Path | None, data_dir: Path | None) -> Settings:
+def settings_of(config: Path | None, data_dir: Path | None) -> Settings:
+    """The server's settings, so that the log is found where the server keeps it."""
     overrides = {"database": {"data_dir": data_dir}} if data_dir else {}
     return load(config, overrides=overrides)
 
 
-def _scenario(settings: Settings, name: str | None) -> Any:
+def check_scenario(settings: Settings, name: str | None) -> Any:
+    """The scenario of that name, None for None.
+
+    Raises
+    ------
+    BadStudyError
+        If there is none.
+    """
     from simulator.errors import BadStudyError, nearest
 
     if name is None:

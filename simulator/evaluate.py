@@ -3,7 +3,6 @@
 Quality, cost and latency are stored raw, so the reward is composed here, under any scenario.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -20,6 +19,7 @@ from feedback.reward import to_reward
 from simulator.candidates import Candidate
 from simulator.evaluation import EvaluationReport
 from simulator.evidence import EvaluationRecord, Gates, Sighting, gates_of, silence
+from simulator.logged_features import feature_matrix, session_numbers
 from simulator.reward_model import Rows, cross_fitted, folds
 
 Floats = NDArray[np.float64]
@@ -152,7 +152,7 @@ def _valued(
     column = {arm: i for i, arm in enumerate(arms)}
     logged, target = _matrices(kept, column)
     tried = _tried(logged, column, gates)
-    session = _sessions(kept.decisions)
+    session = session_numbers(kept.decisions)
     sample, served, plain = _sample(kept, target, column, session, config)
     floor, warnings = _floor(config.floor, tried, np.maximum(sample.weight, plain))
     support = support_report(target, tried, floor=floor)
@@ -250,31 +250,9 @@ def _matrices(kept: _Kept, column: Mapping[str, int]) -> tuple[Floats, Floats]:
 def _modelled(
     decisions: Sequence[Decision], rows: Rows, session: NDArray[np.int64], config: EvaluationConfig
 ) -> Floats:
-    features = _features(decisions)
+    features = feature_matrix(decisions)
     fold = folds(session, config.n_folds, np.random.default_rng(config.seed))
     return cross_fitted(replace(rows, features=features), fold)
-
-
-def _features(decisions: Sequence[Decision]) -> Floats:
-    """Contexts in a row each, shape (n, d); zeros where the features were of another schema."""
-    versions = Counter(d.context.schema_version for d in decisions if d.context.features_ok)
-    usual = versions.most_common(1)[0][0] if versions else ""
-    flat = [
-        np.concatenate([np.ravel(part) for part in d.context.namespaces.values()])
-        if d.context.schema_version == usual and d.context.features_ok and d.context.namespaces
-        else np.empty(0)
-        for d in decisions
-    ]
-    features = np.zeros((len(flat), max(len(row) for row in flat)))
-    for i, row in enumerate(flat):
-        features[i, : len(row)] = row
-    return features
-
-
-def _sessions(decisions: Sequence[Decision]) -> NDArray[np.int64]:
-    """Group of every decision: its session if it has one, else itself."""
-    names = [str(d.tags.get("session_id") or f"\x00{d.decision_id}") for d in decisions]
-    return np.asarray(np.unique(names, return_inverse=True)[1], dtype=np.int64)
 
 
 def _floor(stated: float | None, logged: Floats, weight: Floats) -> tuple[float, list[str]]:

@@ -11,6 +11,7 @@ from bandit.policies.archive import read_archive
 from bandit.policies.config import PolicyConfig
 from bandit.policies.factory import make_policy
 from bandit.utility import PRESETS, Scenario
+from feedback.alarms import LoggedAlarm
 from feedback.log import DecisionLog, LogEvent, Snapshot
 from feedback.postgres import EmbeddedPostgres
 from feedback.sql import SqlDecisionLog
@@ -91,6 +92,16 @@ async def read_events(log: DecisionLog, period: Period) -> list[LogEvent]:
         events.extend(e for e in chunk if period.has(e.logged.decision.decided_at))
         after = chunk[-1].position
     return events
+
+
+async def read_alarms(log: DecisionLog, period: Period) -> list[LoggedAlarm]:
+    """What learning noticed in ``period``, oldest first."""
+    found: list[LoggedAlarm] = []
+    before: int | None = None
+    while chunk := await log.alarms.newest(_CHUNK, before=before):
+        found.extend(alarm for alarm in chunk if period.has(alarm.noticed_at))
+        before = chunk[-1].seq
+    return found[::-1]
 
 
 async def named_candidates(

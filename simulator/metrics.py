@@ -127,7 +127,7 @@ def cpt(share: Floats, pgr: Floats, level: float) -> float | None:
 
 def solved(trace: Trace, scenario: Scenario) -> float:
     """Problem-solving probability (APSP): the share of answers that reach what is enough."""
-    return float(np.mean(trace.quality >= (scenario.mes or PROBLEM_SOLVED) - 1e-6))
+    return float(np.mean(trace.quality >= least_score(scenario)))
 
 
 def rcs(trace: Trace, scenario: Scenario) -> float:
@@ -137,12 +137,47 @@ def rcs(trace: Trace, scenario: Scenario) -> float:
     the share of solved problems, CA the share answered at the edge, AIL the mean latency and its
     extremes those of the first and last arm alone.
     """
-    kept = float(np.mean(trace.arm == 0))
-    low, high = sorted((float(trace.edge_s.mean()), float(trace.cloud_s.mean())))
-    slow = 0.0 if high <= low else (float(trace.latency_s.mean()) - low) / (high - low)
+    return composite(
+        scenario,
+        solved=solved(trace, scenario),
+        kept=float(np.mean(trace.arm == 0)),
+        latency_s=float(trace.latency_s.mean()),
+        alone_s=(float(trace.edge_s.mean()), float(trace.cloud_s.mean())),
+    )
+
+
+def least_score(scenario: Scenario) -> float:
+    """Quality from which a problem counts as solved; a hair below, for scores that were rounded."""
+    return (scenario.mes or PROBLEM_SOLVED) - 1e-6
+
+
+def composite(
+    scenario: Scenario,
+    *,
+    solved: float,
+    kept: float,
+    latency_s: float,
+    alone_s: tuple[float, float],
+) -> float:
+    """`rcs` of its parts.
+
+    Parameters
+    ----------
+    solved, kept
+        APSP and CA, in [0, 1].
+    alone_s
+        Mean latency of the edge alone and of the cloud alone, in either order.
+
+    Examples
+    --------
+    >>> half = Scenario("half", 0.5, 0.25, 0.25)
+    >>> composite(half, solved=1.0, kept=0.5, latency_s=2.0, alone_s=(1.0, 3.0))
+    0.75
+    """
+    low, high = sorted(alone_s)
+    slow = 0.0 if high <= low else (latency_s - low) / (high - low)
     speed = 1.0 - min(1.0, max(0.0, slow))
-    reached = scenario.w_quality * solved(trace, scenario)
-    return reached + scenario.w_cost * kept + scenario.w_latency * speed
+    return scenario.w_quality * solved + scenario.w_cost * kept + scenario.w_latency * speed
 
 
 def measure(trace: Trace, yardstick: Yardstick) -> dict[str, Any]:

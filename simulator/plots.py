@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -14,7 +15,7 @@ from simulator.series import PROPENSITY_EDGES
 
 Results = Mapping[str, Any]
 Series = Mapping[str, Any]
-Draw = Callable[[Any, Results, Series], None]
+Draw = Callable[..., None]
 
 _COLOURS = (
     "#0b6e99", "#d9480f", "#7048e8", "#2b8a3e", "#c2255c", "#e8a200", "#495057", "#15aabf",
@@ -28,11 +29,24 @@ _QUIET = frozenset(
 
 def draw_all(results: Results, series: Series) -> dict[str, tuple[str, bytes]]:
     """Name to (SVG text, PNG bytes) of every plot that the results allow."""
+    return draw_each(
+        {name: partial(draw, results=results, series=series) for name, draw in PLOTS.items()}
+    )
+
+
+def draw_each(plots: Mapping[str, Callable[[Any], None]]) -> dict[str, tuple[str, bytes]]:
+    """Name to (SVG text, PNG bytes) of every plot that draws something.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+    """
     drawn = {}
     with _style() as figure_class:
-        for name, draw in PLOTS.items():
+        for name, draw in plots.items():
             figure = figure_class(figsize=(7.2, 3.9), layout="constrained")
-            draw(figure, results, series)
+            draw(figure)
             if figure.axes:
                 drawn[name] = (_svg(figure), _png(figure))
     return drawn

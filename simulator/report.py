@@ -48,7 +48,7 @@ _COLUMNS = (
     ("latency s", "latency_s", 2, 1),
     ("spend/budget", "spend_over_budget", 3, 1),
 )
-_STYLE = """
+STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:1080px;margin:2rem auto;padding:0 1rem}
 h1{margin-bottom:.2rem}h2{margin-top:2.2rem}p.note{color:#5c636a;margin:.2rem 0}
 table{border-collapse:collapse;font-size:13px;width:100%}th,td{padding:.2rem .5rem}
@@ -94,7 +94,7 @@ def render(
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width'>"
-        f"<title>Pointsman: {escape(results['table'])}</title><style>{_STYLE}</style></head><body>"
+        f"<title>Pointsman: {escape(results['table'])}</title><style>{STYLE}</style></head><body>"
         f"{_head(results, series, notes)}{tables}{figures}{_FOOT}</body></html>\n"
     )
 

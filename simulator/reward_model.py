@@ -38,7 +38,9 @@ def folds(group: Ints, n_folds: int, rng: Generator) -> Ints:
     return np.asarray(rng.permutation(n_groups)[group] % n_folds, dtype=np.int64)
 
 
-def cross_fitted(rows: Rows, fold: Ints, *, penalty: float = 10.0) -> Floats:
+def cross_fitted(
+    rows: Rows, fold: Ints, *, penalty: float = 10.0, ask: tuple[Floats, Ints] | None = None
+) -> Floats:
     """Every arm's expected reward for every row, by ridge regressions that never saw the row.
 
     One regression per arm and fold, on the rows of that arm in the other folds, with a free
@@ -52,26 +54,30 @@ def cross_fitted(rows: Rows, fold: Ints, *, penalty: float = 10.0) -> Floats:
         Shape (n,), from `folds`.
     penalty
         On the squared weights, intercept excepted; in rows.
+    ask
+        Features (m, d) and folds (m,) of the rows to predict for, if not those that teach.
 
     Returns
     -------
-    ndarray of shape (n, n_arms)
+    ndarray of shape (n or m, n_arms)
         In [0, 1]. An arm without rows elsewhere gets the mean reward of the other folds.
     """
     design = np.column_stack([rows.features, np.ones(len(rows.reward))])
-    n_folds = int(fold.max()) + 1
-    predicted = np.empty((len(design), rows.n_arms))
+    features, fold_asked = (rows.features, fold) if ask is None else ask
+    asked = np.column_stack([features, np.ones(len(features))])
+    n_folds = int(max(fold.max(), fold_asked.max())) + 1
+    predicted = np.empty((len(asked), rows.n_arms))
     for arm in range(rows.n_arms):
         parts = [_moments(design, rows, (rows.arm == arm) & (fold == k)) for k in range(n_folds)]
         gram, cross = sum(g for g, _ in parts), sum(c for _, c in parts)
         for k, (gram_k, cross_k) in enumerate(parts):
-            held = fold == k
+            held = fold_asked == k
             weights = _solve(gram - gram_k, cross - cross_k, penalty)
             if weights is None:
-                others = rows.reward[~held]
+                others = rows.reward[fold != k]
                 predicted[held, arm] = others.mean() if len(others) else 0.5
             else:
-                predicted[held, arm] = design[held] @ weights
+                predicted[held, arm] = asked[held] @ weights
     return np.asarray(np.clip(predicted, 0.0, 1.0))
 
 
