@@ -161,6 +161,13 @@ class BudgetPacer:
                 if before and now:
                     factors[arm.arm_id] = now / before
         if factors:
+            # Most of a cascade's bill is that of the arm which may answer instead.
+            joined = {
+                a.arm_id: factors[a.parts[-1]]
+                for a in arms
+                if a.parts[-1:] and a.parts[-1] in factors
+            }
+            factors |= joined
             self._window.reprice(factors)
             self._solve()
         if scenario.cost_price == self.price:

@@ -8,9 +8,11 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Identity,
     Integer,
     LargeBinary,
@@ -153,4 +155,32 @@ learner_state = Table(
     Column("position", BigInteger, nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("version", Text),
+)
+
+budget_days = Table(
+    "budget_days",
+    metadata,
+    Column("budget", Text, primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("spent_nusd", BigInteger, nullable=False, server_default="0"),
+    Column("reserved_nusd", BigInteger, nullable=False, server_default="0"),
+)
+
+reservations = Table(
+    "reservations",
+    metadata,
+    Column("claim_id", Text, primary_key=True),
+    Column("budget", Text, primary_key=True),
+    Column("day", Date, nullable=False),
+    Column("amount_nusd", BigInteger, nullable=False),
+    Column("expires_at", _when, nullable=False, index=True),
+    ForeignKeyConstraint(["budget", "day"], ["budget_days.budget", "budget_days.day"]),
+)
+
+pacers = Table(
+    "pacers",
+    metadata,
+    Column("budget", Text, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("state", JSONB),
 )

@@ -40,6 +40,8 @@ class Meter:
         Of the first choice that gave one.
     confidence, energy_j
         As the backend gave them.
+    most_tokens
+        That the caller allowed; None is no limit.
     """
 
     keep: bool = False
@@ -49,6 +51,7 @@ class Meter:
     model: str | None = None
     confidence: Mapping[str, float] = field(default_factory=dict)
     energy_j: float | None = None
+    most_tokens: int | None = None
     _text: list[str] = field(default_factory=list)
 
     def take(self, body: Mapping[str, Any]) -> bool:
@@ -104,4 +107,14 @@ class Meter:
 
     def charge(self, spec: ArmSpec, chars_in: int) -> Charge:
         """Tokens and cost so far, at the prices of ``spec``."""
-        return charge(spec.price, self.usage, chars_in=chars_in, chars_out=self.chars_out)
+        return charge(
+            spec.price,
+            self.usage,
+            chars_in=chars_in,
+            chars_out=self.chars_out,
+            most_out=self.most_tokens,
+        )
+
+    def afresh(self) -> "Meter":
+        """A meter for another attempt."""
+        return Meter(keep=self.keep, most_tokens=self.most_tokens)

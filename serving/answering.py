@@ -13,7 +13,7 @@ from serving.accounting import Meter, failure_of
 from serving.arms import ArmSpec
 from serving.backends.base import Chunk
 from serving.deadline import Deadline
-from serving.eligibility import PASSING
+from serving.eligibility import BUDGET, PASSING
 from serving.errors import (
     BackendError,
     BackendOverloadedError,
@@ -21,7 +21,10 @@ from serving.errors import (
     BackendRejectedError,
     BackendTimeoutError,
     BackendUnavailableError,
+    BudgetExceededError,
+    BudgetUnknownError,
 )
+from serving.purse import BudgetError, Lease
 from serving.second_stage import SecondStage
 
 T = TypeVar("T")
@@ -50,6 +53,16 @@ class Breaker(Protocol):
 
     def record_failure(self) -> None:
         """It did not."""
+
+
+class Payer(Protocol):
+    """Sees to it that attempts are paid for."""
+
+    async def reserve(self, answer: "Answer", arm_id: str) -> Lease | None:
+        """Set aside what an attempt can cost; raises `BudgetError` if that is not there."""
+
+    def settle(self, answer: "Answer") -> None:
+        """Pay for the attempt that has ended; does nothing if that was done, or was for free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +109,8 @@ class Answer:
         Why the last arm that failed did so, in the words of `Outcome.failure`.
     logged
         Whether the decision was durable when the answer left.
+    lease
+        What was reserved for the attempt that is being made, until it is settled.
     """
 
     routed: Routed
@@ -114,6 +129,7 @@ class Answer:
     failure: str | None = None
     fallback_cause: str | None = None
     logged: bool = False
+    lease: Lease | None = None
 
     def begin(self, arm_id: str, *, at: float) -> None:
         """Start the next attempt, with ``arm_id``, counting from nothing."""
@@ -127,7 +143,7 @@ class Answer:
         """From now on ``speaker`` speaks, from the beginning."""
         self.speaker = speaker
         self.speaker_started = at
-        self.meter = Meter(keep=self.meter.keep)
+        self.meter = self.meter.afresh()
 
     @property
     def reason(self) -> Reason:
@@ -153,11 +169,13 @@ class Attempts:
         self,
         specs: Mapping[str, ArmSpec],
         breakers: Mapping[str, Breaker],
+        payer: Payer,
         *,
         monotonic: Callable[[], float],
     ) -> None:
         self._specs = specs
         self._breakers = breakers
+        self._payer = payer
         self._monotonic = monotonic
 
     async def run(self, answer: Answer, attempt: Callable[[str], Awaitable[T]]) -> T:
@@ -167,21 +185,32 @@ class Attempts:
         ------
         BackendError
             The most telling one, when every arm failed or the query itself was refused.
+        BudgetExceededError, BudgetUnknownError
+            If an arm was left that there is no money for.
         """
+        refused: BudgetError | None = None
         for arm_id in candidates(answer.routed.decision):
             if not self._worth_trying(arm_id, answer):
                 continue
+            try:
+                lease = await self._payer.reserve(answer, arm_id)
+            except (BudgetExceededError, BudgetUnknownError) as error:
+                refused, answer.fallback_cause = error, BUDGET
+                continue
             answer.begin(arm_id, at=self._monotonic())
+            answer.lease = lease
             self._breakers[arm_id].enter()
             try:
                 return await attempt(arm_id)
             except BackendError as error:
                 self.note_failure(arm_id, error)
                 answer.errors[arm_id] = error
-                answer.fallback_cause = failure_of(error)
+                answer.failure = answer.fallback_cause = failure_of(error)
+                self._payer.settle(answer)
+                answer.failure = None
                 if answer.deadline.over or not another_may_do(error):
                     raise
-        raise min(answer.errors.values(), key=_dullness)
+        raise refused or min(answer.errors.values(), key=_dullness)
 
     def note_failure(self, arm_id: str, error: BackendError) -> None:
         """Let the arm's breaker know, if the arm is to blame."""

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from serving.api import admin, alarms, chat, docs, errors, feedback, route
+from serving.api import admin, alarms, budgets, chat, docs, errors, feedback, route
 from serving.api.middleware import RequestMiddleware
 from serving.bootstrap import Services
 from serving.version import version
@@ -24,6 +24,7 @@ def build_app(services: Services) -> FastAPI:
     app.include_router(route.router)
     app.include_router(admin.router)
     app.include_router(alarms.router)
+    app.include_router(budgets.router)
     # First, because routes are tried in order and these are the busy ones.
     app.router.routes[:0] = chat.routes()
     docs.install(app)

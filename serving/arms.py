@@ -34,6 +34,8 @@ class ArmSpec:
         Of a cascade: ids of the arm that answers first and of the one that may answer instead.
     hold_tokens
         Of a cascade: tokens after which the gate decides about a stream; None for its end.
+    answer_tokens
+        Most tokens of one answer, by the provider's own limit; None where it is not known.
     """
 
     arm_id: str
@@ -46,6 +48,7 @@ class ArmSpec:
     energy: EnergyRate = field(default_factory=EnergyRate)
     parts: tuple[str, ...] = ()
     hold_tokens: int | None = None
+    answer_tokens: int | None = None
 
 
 def joined(

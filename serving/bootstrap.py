@@ -22,6 +22,7 @@ from feedback.engine import LogConfig
 from feedback.log import DecisionLog
 from feedback.reward import RewardRules
 from feedback.sql import SqlDecisionLog
+from feedback.sql_ledger import SqlLedger
 from feedback.writer import DecisionWriter
 from serving.arms import ArmSpec
 from serving.backends.base import Backend
@@ -32,16 +33,19 @@ from serving.keys import KeyRing
 from serving.learner import Learner, LearnerConfig
 from serving.learner_thread import LearnerThread
 from serving.metrics import Metrics
+from serving.purse import NO_BUDGETS
 from serving.reading import Featurizer
 from serving.reloading import Reloader
 from serving.router import Router, RouterConfig
 from serving.settings import Settings
 from serving.snapshots import PolicyHolder
+from serving.treasury import Treasury, check_budgets
 from serving.watching import MetricsWatcher
 from serving.webhook import Webhook, WebhookConfig
 
 _LOG = structlog.get_logger("pointsman")
 _REFRESH_S = 0.2
+_HOLD_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class Services:
         32 random hexadecimal digits.
     reloader
         Takes up changed settings; ``settings`` are those of the start.
+    treasury
+        None where there are no budgets.
     draining
         Set when the server stops: no new work, streams end soon.
     """
@@ -78,6 +84,7 @@ class Services:
     now: Callable[[], datetime]
     new_id: Callable[[], str]
     reloader: Reloader
+    treasury: Treasury | None = None
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     closing: AsyncExitStack = field(default_factory=AsyncExitStack)
 
@@ -202,6 +209,7 @@ async def _assemble(
         learner.start()
         stack.push_async_callback(learner.stop)
     metrics = Metrics()
+    treasury = _treasury(settings, stack, dsn=dsn, arms=fleet.arms)
     router = Router(
         featurizer=featurizer,
         holder=holder,
@@ -224,6 +232,7 @@ async def _assemble(
             sign_of_life_s=settings.server.sign_of_life_s,
         ),
         watcher=MetricsWatcher(metrics),
+        purse=treasury or NO_BUDGETS,
     )
     stack.push_async_callback(router.aclose)
     return Services(
@@ -243,7 +252,26 @@ async def _assemble(
         now=utc_now,
         new_id=new_hex,
         reloader=Reloader(settings, lambda: settings, router),
+        treasury=treasury,
     )
+
+
+def _treasury(
+    settings: Settings, stack: AsyncExitStack, *, dsn: str, arms: Mapping[str, ArmSpec]
+) -> Treasury | None:
+    if not settings.budgets:
+        return None
+    budgets = [section.budget() for section in settings.budgets]
+    check_budgets(budgets, arms)
+    # A query that is to be paid for waits for these; better another arm than a long wait.
+    config = LogConfig(n_connections=4, timeout_s=2.0, statement_timeout_s=1.5)
+    ledger = SqlLedger(dsn, config=config)
+    stack.push_async_callback(ledger.aclose)
+    hold_s = settings.server.answer_timeout_s + _HOLD_S
+    treasury = Treasury(budgets, ledger, gamma=settings.policy.gamma, hold_s=hold_s, now=utc_now)
+    stack.push_async_callback(treasury.aclose)
+    background(stack, treasury.run(every_s=_REFRESH_S))
+    return treasury
 
 
 def _log(settings: Settings, dsn: str) -> SqlDecisionLog:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from serving import cli_alarms, cli_bench, cli_client, cli_features, cli_keys
+from serving import cli_alarms, cli_bench, cli_budgets, cli_client, cli_features, cli_keys
 from serving.console import PROBLEM, out, reporting, show_json
 from serving.settings import load
 
@@ -20,6 +20,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(cli_keys.app, name="keys")
 app.add_typer(cli_alarms.app, name="alarms")
 app.add_typer(cli_features.app, name="features")
+app.add_typer(cli_budgets.app, name="budgets")
 app.command()(cli_client.route)
 app.command()(cli_client.feedback)
 app.command()(cli_client.grade)

@@ -57,6 +57,10 @@ def create(
     ] = True,
     min_mes: Annotated[float, typer.Option(help="Least 'mes' that a request may bring.")] = 0.0,
     max_mes: Annotated[float, typer.Option(help="Largest 'mes' that a request may bring.")] = 1.0,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Tag of all its queries; may repeat."),
+    ] = None,
     config: Config = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
@@ -75,6 +79,7 @@ def create(
             now=_now,
             on_behalf_of=judges_for,
             limits=KeyLimits(tuple(scenario or ()), own_numbers, min_mes, max_mes),
+            tags=tag or (),
         )
         if as_json:
             show_json(
@@ -84,6 +89,7 @@ def create(
                     "scopes": record.scopes,
                     "on_behalf_of": record.on_behalf_of,
                     "limits": asdict(record.limits),
+                    "tags": record.tags,
                 }
             )
         else:
@@ -103,6 +109,7 @@ def list_(config: Config = None, data_dir: DataDir = None, *, as_json: AsJson = 
                 **{k: v for k, v in asdict(record).items() if k not in ("salt", "digest")},
                 "scopes": ", ".join(record.scopes),
                 "limits": str(record.limits),
+                "tags": ", ".join(f"{name}={value}" for name, value in record.tags.items()),
             }
             for record in records
         ]
@@ -115,6 +122,7 @@ def list_(config: Config = None, data_dir: DataDir = None, *, as_json: AsJson = 
                 "scopes",
                 "on_behalf_of",
                 "limits",
+                "tags",
                 "created_at",
                 "revoked_at",
             )

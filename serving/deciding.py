@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from bandit.policy import Policy
 from bandit.primitives import Arm, Context, Decision, Prediction, Reason
 from bandit.sampling import draw
 from serving.eligibility import Eligibility, Needs, sift
+from serving.errors import ServingError
 from serving.selector import Selection
 
 BASELINE_VERSION = "baseline"
@@ -30,10 +31,19 @@ class Holder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """The arms at this moment, and which of them are in trouble (arm id to reason)."""
+    """The arms at this moment.
+
+    Attributes
+    ----------
+    troubles
+        Those that are in trouble: arm id to reason.
+    barred
+        Those that there is no money for: arm id to what is raised if no other can answer.
+    """
 
     arms: Sequence[Arm]
     troubles: Mapping[str, str]
+    barred: Mapping[str, ServingError] = field(default_factory=dict)
 
 
 class Decider:
@@ -124,10 +134,11 @@ class Decider:
 
 
 def _eligible(situation: Situation, needs: Needs, selection: Selection) -> Eligibility:
-    pin = selection.pin
+    pin, only, barred = selection.pin, selection.only, situation.barred
     if pin is None:
-        return sift(situation.arms, needs, troubles=situation.troubles, only=selection.only)
+        return sift(situation.arms, needs, troubles=situation.troubles, only=only, barred=barred)
     # The whole pmf is kept for the record; the caller's own choice stands, trouble or not.
-    sift(situation.arms, needs, troubles={}, only=selection.only)
+    sift(situation.arms, needs, troubles={}, only=only, barred=barred)
     troubles = {arm: why for arm, why in situation.troubles.items() if arm != pin}
-    return sift(situation.arms, replace(needs, max_wait_s=math.inf), troubles=troubles)
+    needs = replace(needs, max_wait_s=math.inf)
+    return sift(situation.arms, needs, troubles=troubles, barred=barred)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -11,7 +12,7 @@ from bandit.primitives import Arm
 from features.query import Query
 from serving.arms import EVERYTHING
 from serving.backends.base import Load
-from serving.errors import BadRequestError
+from serving.errors import BadRequestError, ServingError
 from serving.pricing import estimate_tokens
 
 PASSTHROUGH = "passthrough"
@@ -19,6 +20,11 @@ PASSTHROUGH = "passthrough"
 
 PASSING = frozenset({"unhealthy", "breaker_open", "overloaded", "max_latency"})
 """Reasons that may be gone a moment later, and are overlooked when nothing else is left."""
+
+BUDGET = "budget"
+"""Why an arm that costs money may not answer when there is none left."""
+
+NOBODY: Mapping[str, ServingError] = MappingProxyType({})
 
 _ANSWER_TOKENS = 256
 _IMAGE_CHARS = 4_000
@@ -58,8 +64,8 @@ class Eligibility:
     masked
         Arm id to ``capability:<name>``, ``context_length``, ``pin``, ``second_stage`` (a cascade
         where one call is all there is), ``unhealthy``, ``breaker_open``, ``overloaded``,
-        ``max_cost`` or ``max_latency``. A cascade has the reason of the part that it is masked
-        for, as ``<part>:<reason>``.
+        ``max_cost``, ``max_latency`` or ``budget``. A cascade has the reason of the part that it
+        is masked for, as ``<part>:<reason>``.
     bypassed
         True when every able arm was in trouble and all of them are tried anyway: an answer that may
         fail is better than one that surely does.
@@ -112,6 +118,7 @@ def sift(
     *,
     troubles: Mapping[str, str],
     only: frozenset[str] | None = None,
+    barred: Mapping[str, ServingError] = NOBODY,
 ) -> Eligibility:
     """Part the arms into those that may answer and those that may not.
 
@@ -122,6 +129,8 @@ def sift(
         when nothing else is left.
     only
         Arms to choose from, where the caller named a tier; None for all.
+    barred
+        Arm id to what is raised if every arm that could answer is one that there is no money for.
 
     Raises
     ------
@@ -130,9 +139,11 @@ def sift(
     """
     every = {arm.arm_id: arm for arm in arms}
     unable = {arm.arm_id: why for arm in arms if (why := _inability(arm, needs, only, every))}
-    able = [arm for arm in arms if arm.arm_id not in unable]
+    poor = {name: BUDGET for name in barred if name not in unable}
+    able = [arm for arm in arms if arm.arm_id not in unable and arm.arm_id not in poor]
     if not able:
-        raise _nothing_left(unable, needs)
+        raise barred[next(iter(poor))] if poor else _nothing_left(unable, needs)
+    unable |= poor
     queued = (arm.arm_id for arm in able if arm.features.get("queue_s", 0.0) > needs.max_wait_s)
     late = dict.fromkeys(queued, "max_latency")
     late |= {arm.arm_id: why for arm in able if (why := part_trouble(arm.parts, late))}

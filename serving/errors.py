@@ -14,6 +14,8 @@
         ├── ForeignPageError        a web page from elsewhere, at a server without keys
         ├── TooLargeError           a body over the limit
         ├── QuestionsError          a file of questions that cannot be used
+        ├── BudgetExceededError     the day's money is spent, and no free arm can answer
+        ├── BudgetUnknownError      nobody can say what is left of it, and no free arm can answer
         └── BackendError            the arm did not answer
             ├── BackendUnavailableError   down, refused, crashed, unreachable
             ├── BackendTimeoutError       too slow
@@ -112,6 +114,33 @@ class QuestionsError(ServingError):
 
     def __init__(self, where: str, why: str) -> None:
         super().__init__(f"questions {where}: {why}")
+
+
+class BudgetExceededError(ServingError):
+    """What the query may cost does not fit into what is left of a day's budget."""
+
+    def __init__(
+        self, budget: str, usd_per_day: float, *, retry_after_s: float, resets: str
+    ) -> None:
+        super().__init__(
+            f"budget {budget!r}: its ${usd_per_day:g} of today are spent or reserved and no free "
+            f"arm can answer; it resets at {resets}"
+        )
+        self.budget = budget
+        self.retry_after_s = retry_after_s
+
+
+class BudgetUnknownError(ServingError):
+    """The database that keeps the budgets is away, so nothing may be spent."""
+
+    retry_after_s = 2.0
+
+    def __init__(self, budget: str) -> None:
+        super().__init__(
+            f"budget {budget!r} cannot be checked while the database is away, and no free arm can "
+            "answer; try again"
+        )
+        self.budget = budget
 
 
 class BackendError(ServingError):

@@ -22,6 +22,7 @@ from serving.settings import Settings
 
 # Invented, so that cost has a meaning while nothing real is configured.
 _STAND_IN_PRICE = Price(2.5, 10.0, "config")
+_STAND_IN_ANSWER_TOKENS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,7 @@ async def _edge(
         backend.context_tokens or config.context_tokens,
         backend.digest,
         _energy(arm),
+        answer_tokens=arm.answer_tokens,
     )
     return spec, backend
 
@@ -162,6 +164,9 @@ async def _http(
     await backend.start()
     capabilities = frozenset({EVERYTHING}) if arm.capabilities is None else arm.capabilities
     digest = f"{model} at {base_url}" if arm.backend == "openai" else model
+    longest = arm.answer_tokens
+    if longest is None and arm.backend == "stand_in":
+        longest = _STAND_IN_ANSWER_TOKENS
     spec = ArmSpec(
         arm.id,
         arm.tier,
@@ -171,6 +176,7 @@ async def _http(
         arm.context_tokens,
         digest,
         _energy(arm),
+        answer_tokens=longest,
     )
     return spec, backend
 

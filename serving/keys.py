@@ -6,13 +6,14 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
-from serving.errors import ForbiddenError, SettingsError, UnauthorizedError
+from serving.errors import BadRequestError, ForbiddenError, SettingsError, UnauthorizedError
 from serving.limits import NO_LIMITS, KeyLimits
+from serving.tags import parse_tags
 
 Scope: TypeAlias = Literal["inference", "feedback", "admin"]
 SCOPES: tuple[str, ...] = get_args(Scope)
@@ -35,12 +36,15 @@ class Principal:
         The key whose decisions this one judges; None is its own.
     limits
         What it may ask of a scenario.
+    tags
+        What every query of this key is tagged with.
     """
 
     key_id: str
     scopes: frozenset[str]
     on_behalf_of: str | None = None
     limits: KeyLimits = NO_LIMITS
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def speaks_for(self) -> str | None:
@@ -57,6 +61,21 @@ class Principal:
         """
         if scope not in self.scopes and "admin" not in self.scopes:
             raise ForbiddenError(scope)
+
+    def tagged(self, asked: Mapping[str, str]) -> Mapping[str, str]:
+        """The tags of a query: those of the key, and those that it asks for.
+
+        Raises
+        ------
+        BadRequestError
+            If it asks for another value than the key's: nobody spends from another's budget.
+        """
+        for name, own in self.tags.items():
+            if asked.get(name, own) != own:
+                raise BadRequestError(
+                    f"this API key is tagged {name}={own}; leave that tag away", "pointsman.tags"
+                )
+        return {**asked, **self.tags}
 
 
 EVERYONE = Principal("", frozenset(SCOPES))
@@ -77,6 +96,8 @@ class KeyRecord:
     on_behalf_of
         Public part of the key whose decisions this one judges; None is its own. Revoking that key
         does not revoke this one.
+    tags
+        What every query of this key is tagged with, such as ``{"team": "search"}``.
     """
 
     key_id: str
@@ -88,6 +109,7 @@ class KeyRecord:
     revoked_at: str | None = None
     on_behalf_of: str | None = None
     limits: KeyLimits = NO_LIMITS
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def _digest(token: str, salt: str) -> str:
@@ -134,7 +156,9 @@ class KeyRing:
         if not hmac.compare_digest(expected, given) or record is None or record.revoked_at:
             raise UnauthorizedError
         scopes = frozenset(record.scopes)
-        return Principal(record.key_id, scopes, record.on_behalf_of, record.limits)
+        return Principal(
+            record.key_id, scopes, record.on_behalf_of, record.limits, dict(record.tags)
+        )
 
     @property
     def open(self) -> bool:
@@ -155,6 +179,7 @@ class KeyRing:
         now: Callable[[], datetime],
         on_behalf_of: str | None = None,
         limits: KeyLimits = NO_LIMITS,
+        tags: Sequence[str] = (),
     ) -> tuple[str, KeyRecord]:
         """A new key in clear, for the only time, and its record.
 
@@ -162,6 +187,8 @@ class KeyRing:
         ----------
         on_behalf_of
             Public part of the key whose decisions the new one judges; only for ``feedback`` alone.
+        tags
+            ``name=value``, each.
 
         Raises
         ------
@@ -185,6 +212,7 @@ class KeyRing:
             created_at,
             on_behalf_of=on_behalf_of,
             limits=limits,
+            tags=parse_tags(tags),
         )
         self._refresh()
         if on_behalf_of is not None:

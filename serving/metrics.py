@@ -53,6 +53,12 @@ class Metrics:
         self.policy_info = gauge("policy_version", "1 for the policy that serves", "version")
         self.alarms = gauge("alarms_total", "What learning noticed", "kind")
         self.alarms_pending = gauge("alarms_pending", "Alarms that the webhook has not taken yet")
+        self.budget_usd = gauge("budget_usd", "A budget in US dollars", "budget", "per")
+        self.budget_spent_usd = gauge("budget_spent_usd", "Spent today, US dollars", "budget")
+        self.budget_reserved_usd = gauge(
+            "budget_reserved_usd", "Reserved by answers on their way, US dollars", "budget"
+        )
+        self.budget_price = gauge("budget_price", "Reward that a US dollar must bring", "budget")
         self.draining = gauge("draining", "1 while the server stops")
 
     def render(self) -> bytes:

@@ -106,7 +106,12 @@ class Charge:
 
 
 def charge(
-    price: Price, usage: Mapping[str, Any] | None, *, chars_in: int, chars_out: int
+    price: Price,
+    usage: Mapping[str, Any] | None,
+    *,
+    chars_in: int,
+    chars_out: int,
+    most_out: int | None = None,
 ) -> Charge:
     """What an answer cost: from ``usage`` where it is plausible, else estimated from its length.
 
@@ -116,10 +121,14 @@ def charge(
         OpenAI's usage object as the model's side gave it; it may lie.
     chars_in, chars_out
         Lengths of query and answer in characters; about four of them make a token.
+    most_out
+        Tokens that the answer cannot have more of, for the estimate; None where that is not known.
     """
     counts = _plausible(usage, chars_out)
     source: CostSource = "usage" if counts else "estimate"
-    tokens_in, tokens_out = counts or (estimate_tokens(chars_in), estimate_tokens(chars_out))
+    said = estimate_tokens(chars_out)
+    said = said if most_out is None else min(said, most_out)
+    tokens_in, tokens_out = counts or (estimate_tokens(chars_in), said)
     cost_usd = price.cost_usd(tokens_in, tokens_out)
     return Charge(
         tokens_in,

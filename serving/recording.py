@@ -14,6 +14,7 @@ from serving.billing import bill, joules
 from serving.deadline import Deadline
 from serving.outcomes import OutcomeWriter
 from serving.signals import signals_of
+from serving.worst_case import asked_tokens
 
 _FLUSH_S = 10.0
 _LONGEST_NAME = 200
@@ -80,7 +81,7 @@ class Recorder:
             Deadline(deadline_s),
             loop.create_future(),
             loop.create_future(),
-            Meter(keep=keep_text),
+            Meter(keep=keep_text, most_tokens=asked_tokens(routed.query)),
             routed.decision.arm,
             routed.decision.arm,
         )

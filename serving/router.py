@@ -3,9 +3,9 @@
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from numpy.random import Generator
 
@@ -20,10 +20,12 @@ from serving.billing import bill
 from serving.deciding import Decider, Holder, Situation
 from serving.eligibility import needs_of, part_trouble, trouble
 from serving.energy import EnergyBoard
-from serving.errors import BackendError, BackendProtocolError
+from serving.errors import BackendError, BackendProtocolError, ServingError
 from serving.gating import Gate
 from serving.keepalive import every
+from serving.paying import PursePayer
 from serving.pricing import Charge
+from serving.purse import CALLER, NO_BUDGETS, Purse
 from serving.reading import Featurizer, Reader
 from serving.recording import NO_WATCHER, Recorder, Watcher, Writer
 from serving.selector import Selector, Wish
@@ -97,6 +99,7 @@ class Router:
         monotonic: Callable[[], float] = time.perf_counter,
         config: RouterConfig = RouterConfig(),
         watcher: Watcher = NO_WATCHER,
+        purse: Purse = NO_BUDGETS,
     ) -> None:
         self.arms = {spec.arm_id: spec for spec in arms}
         self.selector = Selector(arms, scenarios=scenarios, default_scenario=default_scenario)
@@ -110,7 +113,9 @@ class Router:
         self._decider = Decider(
             holder, rng, new_id=new_id, now=now, baseline_arm=config.baseline_arm
         )
-        self._attempts = Attempts(self.arms, breakers, monotonic=monotonic)
+        self._purse = purse
+        self._payer = PursePayer(purse, self.arms)
+        self._attempts = Attempts(self.arms, breakers, self._payer, monotonic=monotonic)
         maker = WayMaker(backends, breakers, Gate(holder, rng), self._board, monotonic)
         self._ways = {spec.arm_id: maker.way(spec) for spec in arms}
         self._recorder = Recorder(writer, log, arms=self.arms, now=now, watcher=watcher)
@@ -147,9 +152,11 @@ class Router:
         started = self._monotonic()
         selection = self.selector.select(wish)
         reading = await self._reader.read(query)
+        situation = self._situation(self._purse.barred(query, self.arms, wish.tags))
+        scenario = self._purse.priced(selection.scenario, situation.arms, wish.tags)
         decision = self._decider.decide(
             reading.context,
-            self._situation(),
+            situation,
             needs=needs_of(
                 query,
                 reading.chars,
@@ -157,7 +164,7 @@ class Router:
                 max_wait_s=selection.max_wait_s,
                 one_call=kind == "route",
             ),
-            selection=selection,
+            selection=replace(selection, scenario=scenario),
             tags=_tags(query, wish),
         )
         logged = LoggedDecision(decision, kind, key_id, reading.query_hash, reading.prompt)
@@ -250,6 +257,7 @@ class Router:
             raise
         finally:
             outcome = self._recorder.end(answer, latency_s=self._monotonic() - routed.started)
+            self._payer.settle(answer)
             if outcome.failure is None and outcome.energy_j is not None:
                 self._energy.record(outcome.arm, outcome.energy_j)
 
@@ -296,7 +304,7 @@ class Router:
 
         return every(self._config.sign_of_life_s, show)
 
-    def _situation(self) -> Situation:
+    def _situation(self, barred: Mapping[str, ServingError]) -> Situation:
         loads = {name: backend.load() for name, backend in self._backends.items()}
         troubles = {
             name: why
@@ -316,11 +324,13 @@ class Router:
             if (why := part_trouble(spec.parts, troubles))
         }
         live = live_arms(tuple(self.arms.values()), loads, self._board, self._energy)
-        return Situation(live, {**troubles, **joined})
+        return Situation(live, {**troubles, **joined}, barred)
 
 
-def _tags(query: Query, wish: Wish) -> dict[str, str]:
-    tags = {"model": wish.model}
+def _tags(query: Query, wish: Wish) -> dict[str, Any]:
+    tags: dict[str, Any] = {"model": wish.model}
+    if wish.tags:
+        tags[CALLER] = dict(wish.tags)
     if query.session_id is not None:
         tags["session_id"] = query.session_id
     return tags

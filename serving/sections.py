@@ -6,11 +6,13 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from bandit.errors import BanditError
+from bandit.budget import Budget
+from bandit.errors import BanditError, PointsmanError
 from bandit.primitives import Tier
 from bandit.utility import Scenario
 from features.model_store import DEFAULT_MODEL
 from feedback.reward import METRIC_WEIGHTS
+from serving.tags import parse_tag
 
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=30 * 86_400, allow_inf_nan=False)]
 Unit: TypeAlias = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -135,6 +137,12 @@ class ArmSettings(_Section):
     )
     context_tokens: int | None = Field(
         default=None, ge=128, description="query and answer together, in tokens; none is unknown"
+    )
+    answer_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000_000,
+        description="most tokens of one answer, the provider's own limit; daily caps go by it",
     )
     threads: int = Field(
         default=0, ge=0, le=256, description="threads of a llama_cpp worker; 0 leaves one core free"
@@ -269,6 +277,44 @@ class GuardSettings(_Section):
     retrial: float = Field(
         default=0.2, ge=0.01, lt=1, description="share of traffic kept while held back"
     )
+
+
+class BudgetSettings(_Section):
+    """What queries may cost: those with one tag, or all of them."""
+
+    name: Name = Field(description="name, as shown and stored")
+    tag: str | None = Field(
+        default=None,
+        max_length=129,
+        description="name=value of the queries that it is for; none is for every query",
+    )
+    usd_per_query: float | None = Field(
+        default=None,
+        gt=0,
+        le=1e6,
+        allow_inf_nan=False,
+        description="mean US dollars a query that a price on money aims at",
+    )
+    usd_per_day: float | None = Field(
+        default=None,
+        gt=0,
+        le=1e9,
+        allow_inf_nan=False,
+        description="most US dollars between two midnights UTC, never exceeded",
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> "BudgetSettings":
+        try:
+            self.budget()
+        except PointsmanError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def budget(self) -> Budget:
+        """The core's value."""
+        tag = None if self.tag is None else parse_tag(self.tag, "tag")
+        return Budget(self.name, tag, self.usd_per_query, self.usd_per_day)
 
 
 class PolicySettings(_Section):

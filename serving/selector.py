@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from bandit.utility import Scenario
@@ -36,6 +36,8 @@ class Wish:
         The most that this answer should cost and take. They replace the scenario's ceilings, so
         that an answer at them is worth no more than a free or instant one is; and an arm that is
         sure to break one does not answer.
+    tags
+        What the caller and its key say of themselves; budgets go by them.
     """
 
     model: str = AUTO
@@ -44,6 +46,7 @@ class Wish:
     weights: Weights | None = None
     max_cost_usd: float | None = None
     max_latency_s: float | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def named(self) -> str | None:

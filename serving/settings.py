@@ -24,6 +24,7 @@ from serving.errors import SettingsError
 from serving.sections import (
     AlarmSettings,
     ArmSettings,
+    BudgetSettings,
     CloudSettings,
     DatabaseSettings,
     FeatureSettings,
@@ -72,6 +73,9 @@ class Settings(BaseSettings):
     scenarios: dict[Name, ScenarioSettings] = Field(
         default_factory=dict, description="scenarios of your own, besides the presets"
     )
+    budgets: tuple[BudgetSettings, ...] = Field(
+        default=(), max_length=64, description="what queries may cost; every one that fits counts"
+    )
     policy: PolicySettings = PolicySettings()
     guard: GuardSettings = GuardSettings()
     features: FeatureSettings = FeatureSettings()
@@ -96,7 +100,22 @@ class Settings(BaseSettings):
         if self.scenario not in self.known_scenarios:
             near = _nearest(self.scenario, self.known_scenarios)
             raise ValueError(f"scenario {self.scenario!r} does not exist{near}")
+        self._check_budgets()
         return self
+
+    def _check_budgets(self) -> None:
+        for what in ("name", "tag"):
+            seen = [getattr(budget, what) for budget in self.budgets]
+            twice = [value for value in seen if seen.count(value) > 1]
+            if twice:
+                shown = "for every query" if twice[0] is None else f"with the {what} {twice[0]!r}"
+                raise ValueError(f"budgets: two are {shown}; make them one")
+        paced = [budget.name for budget in self.budgets if budget.usd_per_query is not None]
+        if paced and self.policy.name == "direct":
+            raise ValueError(
+                f"budgets.{paced[0]}: the policy 'direct' does not expect bills, so a mean bill "
+                "cannot be kept; use 'composed', or usd_per_day alone"
+            )
 
     @property
     def known_scenarios(self) -> dict[str, Scenario]:

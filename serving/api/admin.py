@@ -5,6 +5,7 @@ from dataclasses import asdict
 from fastapi import APIRouter, Request, Response
 
 from serving import health
+from serving.api import budgets
 from serving.api.dependencies import authorise, services
 from serving.api.replies import json_response
 from serving.bootstrap import Services
@@ -75,6 +76,7 @@ async def post_reload(request: Request) -> Response:
 
 async def _observe(at: Services) -> None:
     """Set the gauges that are looked at rather than counted."""
+    await budgets.observe(at)
     for arm_id, state in health.arms(at).items():
         at.metrics.arm_queue_depth.labels(arm_id).set(state["queued"])
         at.metrics.breaker_state.labels(arm_id).set(0 if state["ok"] else 1)

@@ -1,6 +1,7 @@
 """What every endpoint does first: find the services, know the caller, read a bounded body."""
 
 import re
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -63,9 +64,12 @@ def admitted(request: Request, principal: Principal, wish: Wish) -> Wish:
     ------
     KeyLimitError
         If it may not.
+    BadRequestError
+        If it claims to be of another tag than the key's.
     """
     default = services(request).router.selector.default_scenario
-    return principal.limits.admit(wish, default=default)
+    wish = principal.limits.admit(wish, default=default)
+    return replace(wish, tags=principal.tagged(wish.tags))
 
 
 def _from_elsewhere(origin: str | None) -> bool:

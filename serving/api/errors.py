@@ -41,6 +41,8 @@ from serving.errors import (
     BackendTimeoutError,
     BackendUnavailableError,
     BadRequestError,
+    BudgetExceededError,
+    BudgetUnknownError,
     ForbiddenError,
     ForeignPageError,
     KeyLimitError,
@@ -90,6 +92,8 @@ STATUS: Mapping[type[PointsmanError], tuple[int, str, str]] = {
     ForeignPageError: (403, "permission_error", "foreign_page"),
     QuestionsError: (500, _SERVER, "bad_questions"),
     TooLargeError: (413, _REQUEST, "body_too_large"),
+    BudgetExceededError: (429, "insufficient_quota", "budget_exceeded"),
+    BudgetUnknownError: (503, _SERVER, "budget_unknown"),
     BackendUnavailableError: (503, _SERVER, "arm_unavailable"),
     BackendTimeoutError: (504, "timeout_error", "arm_timeout"),
     BackendOverloadedError: (429, _LIMIT, "rate_limit_exceeded"),
@@ -155,7 +159,10 @@ def _headers(error: BaseException, status: int) -> dict[str, str]:
         wait_s = next((s for cls, s in _RETRY_AFTER_S.items() if isinstance(error, cls)), None)
     if wait_s is None:
         return {}
+    # OpenAI's clients try a 429 again at once unless they are told that it is no use.
+    final = {"x-should-retry": "false"} if isinstance(error, BudgetExceededError) else {}
     return {
+        **final,
         "retry-after": str(max(1, math.ceil(wait_s))),
         "retry-after-ms": str(max(1, math.ceil(wait_s * 1000))),
     }

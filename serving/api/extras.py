@@ -7,6 +7,7 @@ from typing import Any
 
 from serving.errors import BadRequestError
 from serving.selector import Weights, Wish
+from serving.tags import read_tags
 
 _WEIGHTS = ("quality", "cost", "latency")
 _MOST_USD = 1e6
@@ -38,7 +39,7 @@ def read_extras(given: Any, *, model: str) -> tuple[Wish, str | None]:
             "pointsman.mes and pointsman.min_quality are one number under two names; give one",
             "pointsman.min_quality",
         )
-    session_id = fields.pop("session_id")
+    session_id, fields["tags"] = fields.pop("session_id"), fields["tags"] or {}
     return Wish(model, mes=least if mes is None else mes, **fields), session_id
 
 
@@ -110,5 +111,6 @@ _FIELDS: Mapping[str, Callable[[Any, str], Any]] = MappingProxyType(
         "weights": _weights,
         "max_cost_usd": _number(0.0, _MOST_USD, "US dollars above 0 and at most 1e6"),
         "max_latency_s": _number(0.0, _MOST_S, "seconds above 0 and at most 2592000"),
+        "tags": read_tags,
     }
 )

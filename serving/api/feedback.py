@@ -20,6 +20,7 @@ from serving.bootstrap import Services
 from serving.energy import EnergyRate
 from serving.errors import BadRequestError
 from serving.keys import Principal
+from serving.purse import tags_of
 
 router = APIRouter(tags=["feedback"])
 
@@ -87,6 +88,8 @@ async def post_outcome(request: Request, decision_id: str) -> Response:
         keep_answer=at.settings.privacy.store_answers,
     )
     new = await at.log.add_outcome(outcome, key_id=who.speaks_for)
+    if new and at.treasury is not None and outcome.cost_usd is not None:
+        await at.treasury.charge(tags_of(record.logged.decision.tags), outcome.cost_usd)
     note(request, decision_id=wanted, arm=arm)
     body = {"decision_id": wanted, "status": "recorded" if new else "already_recorded",
             "cost_usd": outcome.cost_usd, "cost_source": outcome.cost_source}  # fmt: skip
