@@ -14,12 +14,14 @@ from sqlalchemy import (
     ForeignKey,
     ForeignKeyConstraint,
     Identity,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
     Sequence,
     Table,
     Text,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -146,6 +148,7 @@ alarms = Table(
     Column("next_attempt_at", _when, nullable=False),
     Column("delivered_at", _when),
     Column("error", Text),
+    Index("ix_alarms_due", "next_attempt_at", postgresql_where=text("delivery = 'pending'")),
 )
 
 learner_state = Table(
