@@ -34,6 +34,8 @@ class DriveConfig:
         Whether the first arm does one query at a time.
     panel
         A judge and people who are told apart; they then replace everybody above.
+    cascade
+        Whether a policy that can judge the edge's answers is offered the cascade of edge and cloud.
     """
 
     scenario: Scenario
@@ -44,6 +46,7 @@ class DriveConfig:
     edge_queue: bool = False
     seed: int = 0
     panel: PanelConfig | None = None
+    cascade: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ class Block:
         Calls that would fail.
     eligible
         Arms that exist.
+    model
+        Column of the table whose model stands behind each arm.
     digest
         Version of the model that each arm *says* it is: it changes when a swap is announced.
     judge_bias
@@ -50,6 +52,7 @@ class Block:
     price_out: Floats
     failing: NDArray[np.bool_]
     eligible: NDArray[np.bool_]
+    model: NDArray[np.int64]
     digest: NDArray[np.int64]
     judge_bias: Floats
     silent: NDArray[np.bool_]
@@ -70,6 +73,7 @@ class Column:
     tokens_out: Floats
     price_in: float
     price_out: float
+    model: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +160,7 @@ def _swap(block: Block, hit: Hit) -> None:
         part = getattr(block, name)
         column = getattr(other, name)[:, None]
         part[:, hit.arms] = np.where(hit.happens[:, None], column, part[:, hit.arms])
+    block.model[hit.happens, hit.arms] = other.model
     if hit.event.fields.get("announced", False):
         block.digest[hit.happens, hit.arms] += 1
         block.price_in[hit.happens, hit.arms] = other.price_in

@@ -98,6 +98,12 @@ def simulate(
     drop_unmeasured: Annotated[
         bool, _help("Leave out rows that a model has no score for.", "World")
     ] = False,
+    cascade: Annotated[
+        bool, _help("Offer the cascade of edge and cloud as an arm of its own.", "World")
+    ] = False,
+    join: Annotated[
+        str | None, _help("FILE:COLUMN, another file with more columns of the same rows.", "World")
+    ] = None,
     out: Annotated[Path | None, _help("Folder for results.json and report.html.", "Run")] = None,
     engine: Annotated[EngineName, _help("local processes, or ray.", "Run")] = EngineName.local,
     workers: Annotated[int | None, _help("Processes; default: one a core.", "Run")] = None,
@@ -141,6 +147,8 @@ def simulate(
             arrivals_speed=arrivals_speed,
             max_rows=max_rows,
             drop_unmeasured=drop_unmeasured,
+            cascade=cascade,
+            join=join,
             data_dir=data_dir,
         )
         found = run_session(wishes, out=out, engine=engine.value, workers=workers)
@@ -171,7 +179,7 @@ def show_results(found: Mapping[str, Any]) -> None:
             *(_number(m[key]) for key in ("apgr", "cpt50", "cpt80", "rcs")),
             f"{1000 * m['cost_usd']:.4f}",
             f"{m['latency_s']:.2f}",
-            f"{m['share'][found['arms'][-1]]:.3f}",
+            f"{m.get('asked_cloud', m['share'][found['arms'][-1]]):.3f}",
             _number(m["spend_over_budget"]),
         )
     Console(highlight=False, width=None if Console().is_terminal else 180).print(shown)

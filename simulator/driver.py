@@ -11,17 +11,19 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from bandit.pacing import BudgetPacer
+from bandit.gate import Gatekeeper
 from bandit.policy import Policy
 from bandit.primitives import Arm, Context, Decision, Prediction
 from bandit.sampling import draw
 from feedback.outcome import Outcome
 from simulator.callers import Callers, DriveConfig
 from simulator.changes import Block
+from simulator.dual import Pacer
 from simulator.environment import World
 from simulator.fleet import Fleet
 from simulator.judges import PanelCounts
 from simulator.metrics import true_rewards
+from simulator.second_stage import SecondStage
 from simulator.table import Floats
 from simulator.trace import Trace
 from simulator.workload import EdgeQueue
@@ -78,7 +80,7 @@ class Driver:
         *,
         contexts: Sequence[Context],
         arrivals: Floats,
-        pacer: BudgetPacer | None = None,
+        pacer: Pacer | None = None,
     ) -> None:
         self._world = world
         self._policy = policy
@@ -87,7 +89,8 @@ class Driver:
         self._arrivals = arrivals
         self._pacer = pacer
         self._models = world.table.models[: world.n_arms]
-        self._fleet = Fleet(self._models, queue=EdgeQueue() if config.edge_queue else None)
+        queue = EdgeQueue() if config.edge_queue else None
+        self._fleet = Fleet(self._models, queue=queue, second=self._second_stage(world, config))
         self._callers = Callers(policy, config)
         self._seer = policy if isinstance(policy, Seer) else None
         self._draws = np.random.default_rng([config.seed, 3])
@@ -97,6 +100,12 @@ class Driver:
     def counts(self) -> PanelCounts | None:
         """How much the judge and people said; None without them."""
         return None if self._callers.panel is None else self._callers.panel.counts
+
+    def _second_stage(self, world: World, config: DriveConfig) -> SecondStage | None:
+        if not (config.cascade and isinstance(self._policy, Gatekeeper)):
+            return None
+        rng = np.random.default_rng([config.seed, 6])
+        return SecondStage(self._policy, world.table.models, world.table.signals, rng)
 
     def run(self) -> Trace:
         """Every round, in order."""
@@ -168,7 +177,10 @@ class Driver:
             quality=quality, cost_usd=outcome.cost_usd, latency_s=outcome.latency_s
         )
         trace, prediction = self._trace, decision.prediction
-        trace.arm[t] = j
+        gating = outcome.gating
+        trace.arm[t] = j if gating is None else len(self._models)
+        trace.accepts[t] = np.nan if gating is None else gating.prediction.propensity("accept")
+        trace.verdict[t] = 0 if gating is None else 1 + (gating.verdict == "escalate")
         trace.propensity[t] = decision.propensity
         trace.advantage[t] = advantage(prediction, self._models[0], self._models[-1])
         trace.predicted[t] = _expected_quality(prediction, decision.arm)

@@ -164,6 +164,7 @@ class World:
             price_out=np.tile(self._prices[1, :k], (b, 1)),
             failing=np.zeros((b, k), dtype=np.bool_),
             eligible=np.ones((b, k), dtype=np.bool_),
+            model=np.tile(np.arange(k, dtype=np.int64), (b, 1)),
             digest=np.zeros((b, k), dtype=np.int64),
             judge_bias=np.zeros((b, k)),
             silent=np.zeros(b, dtype=np.bool_),
@@ -192,4 +193,5 @@ class World:
             tokens_out=t.tokens_out[rows, column],
             price_in=float(self._prices[0, column]),
             price_out=float(self._prices[1, column]),
+            model=column,
         )

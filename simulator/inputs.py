@@ -59,6 +59,8 @@ class Wishes:
     arrivals_speed: float = 1.0
     max_rows: int = MAX_ROWS
     drop_unmeasured: bool = False
+    cascade: bool = False
+    join: str | None = None
     data_dir: Path = Path(".pointsman")
 
 
@@ -71,7 +73,9 @@ def plan_study(wishes: Wishes, *, progress: Progress | None = None) -> Study:
         In one line.
     """
     scenario = read_scenario(wishes)
-    labels = split_labels(wishes.policies) if wishes.policies else default_labels()
+    labels = (
+        split_labels(wishes.policies) if wishes.policies else default_labels(cascade=wishes.cascade)
+    )
     for label in labels:
         parse_label(label)
     delay = parse_delay(wishes.feedback_delay)
@@ -103,6 +107,7 @@ def plan_study(wishes: Wishes, *, progress: Progress | None = None) -> Study:
         judge_bias=wishes.judge_bias,
         budget_usd=wishes.budget_usd,
         arrivals=_arrivals(wishes, table, rounds),
+        cascade=wishes.cascade,
     )
     _rehearse(study)
     bank = _bank(wishes, whole, progress)
@@ -181,6 +186,8 @@ def open_table(wishes: Wishes, source: str, arms: Sequence[str], plan: DriftPlan
             models,
             max_rows=wishes.max_rows,
             drop_unmeasured=wishes.drop_unmeasured,
+            join=wishes.join,
+            signals=wishes.cascade,
         )
     return complete(table, Assumptions(prices=_prices(wishes)))
 

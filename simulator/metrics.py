@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bandit.utility import Scenario
 from simulator.drift import Phase
+from simulator.second_stage import CASCADE
 from simulator.table import Floats
 from simulator.trace import Trace
 
@@ -46,7 +47,7 @@ class Yardstick:
     Attributes
     ----------
     arms
-        Names, the first is the edge, the last the cloud.
+        Names: the edge first, then the others, a cascade last.
     budget_usd
         US dollars a query, or None.
     """
@@ -140,7 +141,7 @@ def rcs(trace: Trace, scenario: Scenario) -> float:
     return composite(
         scenario,
         solved=solved(trace, scenario),
-        kept=float(np.mean(trace.arm == 0)),
+        kept=float(np.mean(kept_at_edge(trace))),
         latency_s=float(trace.latency_s.mean()),
         alone_s=(float(trace.edge_s.mean()), float(trace.cloud_s.mean())),
     )
@@ -180,9 +181,15 @@ def composite(
     return scenario.w_quality * solved + scenario.w_cost * kept + scenario.w_latency * speed
 
 
+def kept_at_edge(trace: Trace) -> NDArray[np.bool_]:
+    """Rounds in which no arm but the first was asked."""
+    return np.asarray((trace.arm == 0) | (trace.verdict == 1.0))
+
+
 def measure(trace: Trace, yardstick: Yardstick) -> dict[str, Any]:
     """Every number of one window of one run; None where it does not exist."""
     share, pgr = recovery_curve(trace.advantage, trace.edge_quality, trace.cloud_quality)
+    asked = {"asked_cloud": 1.0 - float(np.mean(kept_at_edge(trace)))}
     cost = float(trace.cost_usd.mean(dtype=np.float64))
     budget = yardstick.budget_usd
     return {
@@ -198,7 +205,7 @@ def measure(trace: Trace, yardstick: Yardstick) -> dict[str, Any]:
         "rcs": rcs(trace, yardstick.scenario),
         "spend_over_budget": None if budget is None else cost / budget,
         "solved": solved(trace, yardstick.scenario),
-    }
+    } | (asked if CASCADE in yardstick.arms else {})
 
 
 def measure_windows(trace: Trace, yardstick: Yardstick) -> dict[str, Any]:
@@ -257,7 +264,7 @@ def _mean(measures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     out["share"] = {
         arm: _average([m["share"][arm] for m in measures]) for arm in measures[0]["share"]
     }
-    for name in NUMBERS[5:]:
+    for name in (*NUMBERS[5:], *(measures[0].keys() & {"asked_cloud"})):
         out[name] = _average([m[name] for m in measures])
     return out
 

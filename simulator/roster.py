@@ -11,6 +11,7 @@ import numpy as np
 
 from bandit.pacing import BudgetPacer, PacerConfig
 from bandit.policies.baselines import MixPolicy
+from bandit.policies.composed import ComposedPolicy
 from bandit.policies.config import PolicyConfig
 from bandit.policies.corrected import CorrectedPolicy
 from bandit.policies.factory import Lineup, make_lineup, make_policy
@@ -19,6 +20,7 @@ from bandit.policies.linear import LinearConfig, LinearPolicy
 from bandit.policy import Policy
 from simulator.drift import NO_DRIFT
 from simulator.driver import Driver
+from simulator.dual import DualPacer, Pacer
 from simulator.environment import Survey
 from simulator.errors import BadStudyError, nearest
 from simulator.references import (
@@ -29,6 +31,7 @@ from simulator.references import (
     StaticByDomain,
     ThresholdRouter,
 )
+from simulator.staging import CascadeOnly, PreOnly
 from simulator.study import Study
 from simulator.workload import even_arrivals
 
@@ -94,11 +97,12 @@ def split_labels(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(label for label in labels if label))
 
 
-def default_labels() -> tuple[str, ...]:
+def default_labels(*, cascade: bool = False) -> tuple[str, ...]:
     """Every policy of a comparison; ParetoBandit where its package is installed."""
     skipped = {"naive", "forgetting", "corrected"} | (
         set() if find_spec("pareto_bandit") else {"paretobandit"}
     )
+    skipped |= set() if cascade else {"pre-only", "always-cascade"}
     return tuple(name for name in ROSTER if name not in skipped)
 
 
@@ -114,16 +118,23 @@ def cast(casting: Casting) -> Policy:
     return ROSTER[name](casting, settings)
 
 
-def pacer_of(study: Study, label: str) -> BudgetPacer | None:
+def pacer_of(study: Study, label: str) -> Pacer | None:
     """What keeps the study's budget for a policy that says what its arms will cost, or None.
 
-    ``composed[pacer=off]`` is left to itself, as are rivals: they have their own ways.
+    ``composed[pacer=off]`` is left to itself, as are rivals: they have their own ways;
+    ``composed[pacer=dual]`` is steered by its bills alone, as one that only cascades has to be.
     """
     name, settings = parse_label(label)
-    if study.budget_usd is None or name not in OURS or settings.get("pacer") == "off":
+    wish = settings.get("pacer", "dual" if name == "always-cascade" else "on")
+    if study.budget_usd is None or name not in _PACED or wish == "off":
         return None
+    if wish == "dual":
+        return DualPacer(study.budget_usd)
     gamma = float(settings.get("gamma", PolicyConfig().gamma))
     return BudgetPacer(PacerConfig(study.budget_usd, gamma=gamma))
+
+
+_PACED = (*OURS, "pre-only", "always-cascade")
 
 
 def configured(config: Any, settings: Settings, label: str) -> Any:
@@ -161,8 +172,8 @@ def blank_policy(label: str, schema: Mapping[str, int]) -> Policy:
     name, settings = parse_label(label)
     if name == "random":
         return MixPolicy()
-    if name in OURS and settings.pop("pacer", "on") not in {"on", "off"}:
-        raise BadStudyError("--policies", label, "pacer is either on or off")
+    if name in OURS and settings.pop("pacer", "on") not in {"on", "off", "dual"}:
+        raise BadStudyError("--policies", label, "pacer is on or off, or dual")
     if name in (*OURS, "direct"):
         guard = _guard(settings, label)
         config = PolicyConfig(
@@ -201,6 +212,17 @@ def _corrected(casting: Casting, settings: Settings) -> Policy:
 
 def _learner(casting: Casting, _: Settings) -> Policy:
     return blank_policy(casting.label, casting.study.bank.sizes)
+
+
+def _staged(kind: type[PreOnly]) -> Callable[[Casting, Settings], Policy]:
+    def build(casting: Casting, settings: Settings) -> Policy:
+        if kind is CascadeOnly and not casting.study.cascade:
+            raise BadStudyError("--policies", casting.label, "no cascade without --cascade")
+        own = {key: value for key, value in settings.items() if key != "pacer"}
+        config = PolicyConfig("composed", dict(casting.study.bank.sizes))
+        return kind(ComposedPolicy(configured(config, own, casting.label)))
+
+    return build
 
 
 def _rival(casting: Casting, settings: Settings) -> Policy:
@@ -269,7 +291,10 @@ def equal_spend(like: Like, edge: str, costs: Mapping[str, float]) -> dict[str, 
     >>> round(shares["c"], 3)
     0.7
     """
-    others = {arm: share for arm, share in like.share.items() if arm != edge}
+    # A cascade is no arm of a policy that has no gate: its share goes to edge and cloud by spend.
+    others = {arm: share for arm, share in like.share.items() if arm != edge and arm in costs}
+    if like.share.keys() - costs.keys() and not sum(others.values()):
+        others = dict.fromkeys([*costs][-1:], 1.0)
     total = sum(others.values())
     dearer = sum(share * (costs[arm] - costs[edge]) for arm, share in others.items())
     if total <= 0.0 or dearer <= 0.0:
@@ -328,6 +353,8 @@ ROSTER: Mapping[str, Callable[[Casting, Settings], Policy]] = MappingProxyType(
         "composed": _learner,
         "composed-nodrift": _learner,
         "corrected": _corrected,
+        "pre-only": _staged(PreOnly),
+        "always-cascade": _staged(CascadeOnly),
         "direct": _learner,
         "always-edge": _always(0),
         "always-cloud": _always(-1),

@@ -15,6 +15,7 @@ from simulator.errors import BadStudyError
 from simulator.judges import PanelConfig
 from simulator.metrics import Yardstick, true_rewards
 from simulator.references import FitRows
+from simulator.second_stage import CASCADE
 from simulator.table import Floats, ReplayTable
 from simulator.workload import even_arrivals
 
@@ -43,6 +44,8 @@ class Study:
         Mean spend a query, in US dollars.
     arrivals
         Seconds, shape (rounds,); None is one query a second, and no queue at the edge.
+    cascade
+        Whether the cascade of the first and the last arm is offered as well.
     """
 
     table: ReplayTable
@@ -63,6 +66,7 @@ class Study:
     fit: FitRows | None = None
     warm: WarmStart | None = None
     panel: PanelConfig | None = None
+    cascade: bool = False
 
     def __post_init__(self) -> None:
         for name, value, low, high in (
@@ -101,7 +105,13 @@ class Study:
             edge_queue=self.arrivals is not None,
             seed=seed,
             panel=self.panel,
+            cascade=self.cascade,
         )
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The arms, and the cascade where there is one."""
+        return (*self.arms, CASCADE) if self.cascade else self.arms
 
     def arrival_times(self) -> Floats:
         """When each round comes, in seconds."""
@@ -109,7 +119,7 @@ class Study:
 
     def yardstick(self) -> Yardstick:
         """What the runs are measured against."""
-        return Yardstick(self.arms, self.scenario, self.budget_usd, self.plan.phases)
+        return Yardstick(self.choices, self.scenario, self.budget_usd, self.plan.phases)
 
     def fit_sets(self, order: NDArray[np.int64]) -> tuple[FitRows, FitRows]:
         """What the yardsticks are fitted on for the first and for the second half of the rounds."""

@@ -5,11 +5,12 @@ The small model is nearly as good as the large one on plain prompts, far worse o
 better in one domain of its own, so that the context decides which arm is right.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.table import ReplayTable
+from simulator.table import Floats, ReplayTable
 
 EDGE, CLOUD = "small-8b", "large-400b"
 
@@ -98,7 +99,27 @@ def make_synthetic(config: SyntheticConfig | None = None) -> ReplayTable:
         latency_s=np.array([0.15, 0.5]) + pace * tokens,
         tokens_in=np.repeat(tokens_in[:, None], 2, axis=1),
         tokens_out=tokens,
+        signals={EDGE: _signals(quality[:, 0], tokens[:, 0], config.seed)},
         notes=("a made-up world: its numbers say nothing about real models",),
+    )
+
+
+def _signals(quality: Floats, tokens_out: Floats, seed: int) -> tuple[Mapping[str, float], ...]:
+    """What the small model's answers show: surer where it did better, but not reliably so."""
+    rng = np.random.default_rng([seed, 1])
+    n = len(quality)
+    mean = -0.2 - 0.9 * (1.0 - quality) + 0.12 * rng.standard_normal(n)
+    least = 4.0 * mean - np.abs(rng.standard_normal(n))
+    margin = np.clip(0.35 + 0.5 * quality + 0.12 * rng.standard_normal(n), 0.0, 1.0)
+    columns = {
+        "logprob_mean": np.minimum(-0.01, mean),
+        "logprob_min": np.minimum(-0.01, least),
+        "margin_mean": margin,
+        "n_tokens": tokens_out,
+    }
+    return tuple(
+        dict(zip(columns, row, strict=True))
+        for row in np.column_stack([*columns.values()]).tolist()
     )
 
 

@@ -1,15 +1,17 @@
 """Replay tables: prompts with what every model scored on them."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.answers import Signals, read_signals, signal_columns
 from simulator.errors import BadTableError, nearest
+from simulator.joining import open_table_source
 from simulator.sources import Columns, Source, open_source
 
 Floats = NDArray[np.float64]
@@ -40,6 +42,8 @@ class ReplayTable:
         US dollars per million tokens, shape (k,); None until completed.
     notes
         Whatever the reader should know, one sentence each.
+    signals
+        Per model, what every row's answer shows of itself; only read for cascades.
     """
 
     name: str
@@ -56,6 +60,7 @@ class ReplayTable:
     price_in: Floats | None = None
     price_out: Floats | None = None
     notes: tuple[str, ...] = ()
+    signals: Mapping[str, tuple[Signals, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -72,6 +77,7 @@ class ReplayTable:
             latency_s=self.latency_s[rows],
             tokens_in=self.tokens_in[rows],
             tokens_out=self.tokens_out[rows],
+            signals={model: tuple(shown[i] for i in rows) for model, shown in self.signals.items()},
         )
 
     def inverted(self) -> "ReplayTable":
@@ -90,6 +96,8 @@ def load_table(
     *,
     max_rows: int = MAX_ROWS,
     drop_unmeasured: bool = False,
+    join: str | None = None,
+    signals: bool = False,
 ) -> ReplayTable:
     """Read what a study of ``models`` needs of the file at ``path``.
 
@@ -97,15 +105,20 @@ def load_table(
     ----------
     drop_unmeasured
         Leave out rows where a model has no score, rather than refuse the table.
+    join
+        ``FILE:COLUMN``: another file with more columns of the same rows.
+    signals
+        Whether to read what the answers show of themselves.
 
     Raises
     ------
     BadTableError
         In one line: what is wrong, where, and the nearest valid name.
     """
-    source = open_source(path)
+    source = open_table_source(path, join)
     _check_names(path, source, models)
-    columns = source.read(_wanted(source, models), max_rows)
+    shown = signal_columns(source.names, models) if signals else []
+    columns = source.read([*_wanted(source, models), *shown], max_rows)
     n = len(columns["prompt"])
     if n == 0:
         raise BadTableError(path, "", "the table has no rows")
@@ -130,6 +143,7 @@ def load_table(
         tokens_in=_amounts(path, columns, models, ["tok_in:", "tok_in_est:", "tok_in_est"], n),
         tokens_out=_amounts(path, columns, models, ["tok_out:", "tok_out_est:"], n),
         notes=_notes(n, max_rows, int(unmeasured.sum())),
+        signals=read_signals(path, columns, models) if shown else {},
     )
     return table.take(np.flatnonzero(~unmeasured)) if unmeasured.any() else table
 

@@ -10,12 +10,12 @@ Narrow = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Columns of shape (rounds,); about 50 bytes a round.
+    """Columns of shape (rounds,); about 60 bytes a round.
 
     Attributes
     ----------
     arm
-        Index of the arm that answered.
+        Index of the arm that answered; a cascade comes after the models.
     propensity
         Of the arm that was drawn.
     advantage
@@ -29,6 +29,10 @@ class Trace:
         What the first and the last arm would have scored.
     edge_s, cloud_s
         How long the first and the last arm would have taken.
+    accepts
+        Probability with which a cascade's gate accepts; NaN where no cascade was drawn.
+    verdict
+        1 where a cascade kept the edge's answer, 2 where it asked the cloud, 0 without one.
     """
 
     arm: NDArray[np.int8]
@@ -44,6 +48,8 @@ class Trace:
     cloud_quality: Narrow
     edge_s: Narrow
     cloud_s: Narrow
+    accepts: Narrow
+    verdict: Narrow
 
     @classmethod
     def empty(cls, rounds: int) -> "Trace":

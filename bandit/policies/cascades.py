@@ -18,6 +18,7 @@ from bandit.utility import Scenario
 _MOST_WEIGHT = 10.0
 """Largest importance weight of a verdict."""
 _MOST_SCENARIOS = 256
+SHARPER = 10.0
 
 
 class Cascades:
@@ -46,8 +47,10 @@ class Cascades:
 
     def joined(self, edge: Estimate, cloud: Estimate, scenario: Scenario) -> Estimate:
         """What a cascade of two arms is worth before anything was asked."""
-        explored = 1.0 / (2.0 + self._config.gamma)
-        return joined(edge, cloud, scenario, told=self._house.told, explored=explored)
+        sharpness = self._config.gamma / self._typical_gap(scenario.name)
+        return joined(
+            edge, cloud, scenario, told=self._house.told, more=self._house.more, sharpness=sharpness
+        )
 
     def gate(
         self,
@@ -146,6 +149,27 @@ class JudgedPair:
     digest: str
 
 
+def stretched(values: Sequence[float], arms: Sequence[Arm]) -> list[float]:
+    """``values`` with plain arms set further below the best where one of the arms is a cascade.
+
+    A cascade shows its edge's answer always and its cloud's whenever the gate explores: to draw
+    the plain arms as often as well would pay twice for the same knowledge.
+
+    Examples
+    --------
+    >>> edge, both = Arm("e", "edge", "m"), Arm("b", "cascade", "m", parts=("e", "c"))
+    >>> stretched([0.5, 0.75], [edge, both])
+    [-1.75, 0.75]
+    """
+    if not any(arm.parts for arm in arms):
+        return list(values)
+    top = max(values)
+    return [
+        value if arm.parts else top - SHARPER * (top - value)
+        for value, arm in zip(values, arms, strict=True)
+    ]
+
+
 def judged_pair(interaction: Interaction) -> JudgedPair | None:
     """Whose answer an interaction shows the signals of; None if it shows none."""
     decision, gating = interaction.decision, interaction.gating
@@ -204,7 +228,13 @@ def verdicts(
 
 
 def joined(
-    edge: Estimate, cloud: Estimate, scenario: Scenario, *, told: float, explored: float
+    edge: Estimate,
+    cloud: Estimate,
+    scenario: Scenario,
+    *,
+    told: float,
+    more: float,
+    sharpness: float,
 ) -> Estimate:
     """What a cascade is worth: its edge, and the right to ask the cloud once the answer is seen.
 
@@ -217,15 +247,16 @@ def joined(
     ----------
     edge, cloud
         The two arms by themselves, before anything was asked.
-    told
-        ``s`` in quality, above 0.
-    explored
-        Probability with which the gate draws the verdict that looks worse.
+    told, more
+        ``s`` in quality, above 0, and the mean of what signals add to the cloud's advantage.
+    sharpness
+        Gamma of the gate's inverse-gap weighting, per unit of utility.
     """
     both = _both(edge, cloud, scenario)
-    gross = both.utility - edge.utility
     slope = scenario.w_quality / (scenario.mes or 1.0)
+    gross = both.utility - edge.utility + more * slope
     d = gross - (charge_of(both, scenario) - charge_of(edge, scenario))
+    explored = 1.0 / (2.0 + sharpness * abs(d))
     z = d / max(1e-9, told * (slope + scenario.quality_price))
     below = 0.5 * math.erfc(-z / math.sqrt(2.0))
     density = math.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
@@ -233,7 +264,7 @@ def joined(
     gained = (1.0 - 2.0 * explored) * density * told
     quality = _mix(share, edge.quality, both.quality)
     return Estimate(
-        None if quality is None else clipped(quality + gained),
+        None if quality is None else clipped(quality + share * more + gained),
         _mix(share, edge.cost_usd, both.cost_usd),
         _mix(share, edge.latency_s, both.latency_s),
         edge.utility + share * gross + gained * slope,

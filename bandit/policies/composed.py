@@ -7,7 +7,7 @@ from bandit.alarm import Alarm
 from bandit.errors import NoEligibleArmError
 from bandit.pacing import affordable_floor
 from bandit.policies.archive import read_policy, write_archive
-from bandit.policies.cascades import Cascades, bills, judged_pair
+from bandit.policies.cascades import Cascades, bills, judged_pair, stretched
 from bandit.policies.config import PolicyConfig
 from bandit.policies.doubt import Doubt
 from bandit.policies.exploration import growing, inverse_gap_weighting
@@ -111,6 +111,7 @@ class ComposedPolicy:
             hoped = self._estimate(arms[i], heads, scenario, hope)
             if hoped.utility - charge_of(hoped, scenario) >= max(values):
                 floors[i] = max(floors[i], self._lookout.wanted(self._block(arms[i])))
+        values = stretched(values, arms)
         pmf = inverse_gap_weighting(values, gamma=self._gamma(scenario), floor=floors)
         return Prediction(tuple(arm.arm_id for arm in arms), pmf, self.version, estimates)
 

@@ -22,6 +22,8 @@ _PRIOR_QUALITY = 0.7
 _HUNCH = 0.35
 """Quality between the answer that looks best and the one that looks worst, before any label."""
 _RIDGE = 40.0
+_CONSTANT = 3.0
+"""The ridge holds on to a level that is learned from it a ninth as much as to a slope."""
 _KEEP = 0.999
 """What a label's weight becomes with every later label: a thousand are remembered."""
 _N_FEATURES = 2 * MAX_SIGNALS + 4
@@ -74,7 +76,7 @@ class Gatehouse:
             digest: Calibration(**kept) for digest, kept in state.get("calibrations", {}).items()
         }
         # Ten corrections of a tenth stand in until real ones are seen.
-        self._squares: list[float] = list(state.get("squares", (10 * 0.1**2, 10.0)))
+        self._sums: list[float] = list(state.get("sums", (0.0, 10 * 0.1**2, 10.0)))
 
     def assess(self, answer: EdgeAnswer) -> Assessment:
         """What the answer and the alternative are worth, now that the answer is there.
@@ -96,7 +98,7 @@ class Gatehouse:
         z, known = self._scale.vector(answer.signals, answer.digest)
         hunch = self._scale.hunch(z) - 0.5
         expected = (
-            1.0,
+            _CONSTANT,
             answer.edge_quality - _PRIOR_QUALITY,
             answer.cloud_quality - _PRIOR_QUALITY,
             2.0 * hunch,
@@ -110,8 +112,8 @@ class Gatehouse:
         found = self.assess(answer)
         before = answer.cloud_quality - answer.edge_quality
         told = (found.cloud - found.edge) - before
-        self._squares[0] = 0.995 * self._squares[0] + told * told
-        self._squares[1] = 0.995 * self._squares[1] + 1.0
+        for i, value in enumerate((told, told * told, 1.0)):
+            self._sums[i] = 0.995 * self._sums[i] + value
         self._scale.note(answer.signals, answer.digest)
 
     def learn_edge(self, answer: EdgeAnswer, quality: float) -> None:
@@ -132,9 +134,14 @@ class Gatehouse:
         self._cloud.learn(x, quality - answer.cloud_quality, keep=_KEEP)
 
     @property
+    def more(self) -> float:
+        """Mean of what signals add to the cloud's advantage in quality."""
+        return self._sums[0] / self._sums[2]
+
+    @property
     def told(self) -> float:
-        """Standard deviation of what signals add to the difference in quality."""
-        return math.sqrt(self._squares[0] / self._squares[1])
+        """Standard deviation of what signals add to the cloud's advantage, above 0."""
+        return math.sqrt(max(1e-6, self._sums[1] / self._sums[2] - self.more**2))
 
     # -- keeping --------------------------------------------------------------------------------
 
@@ -143,7 +150,7 @@ class Gatehouse:
         return {
             "scale": self._scale.state(),
             "calibrations": {d: c.state() for d, c in self._calibrations.items()},
-            "squares": self._squares,
+            "sums": self._sums,
             "edge_steps": self._edge.steps,
             "cloud_steps": self._cloud.steps,
         }

@@ -53,6 +53,7 @@ class SignalScale:
     def __init__(self, saved: Mapping[str, Any] | None = None) -> None:
         state = saved or {}
         self._names: list[str] = list(state.get("names", []))
+        self._rename()
         self._stats: dict[str, tuple[float, Vector, Vector]] = {
             digest: (n, np.array(mean), np.array(square))
             for digest, (n, mean, square) in state.get("stats", {}).items()
@@ -85,6 +86,7 @@ class SignalScale:
         for name in signals:
             if name not in self._names and len(self._names) < MAX_SIGNALS:
                 self._names.append(name)
+                self._rename()
         raw, known = self._raw(signals)
         n, mean, square = self._stats.get(digest) or self._latest()
         share = known / min(n + 1.0, _MEMORY)
@@ -101,18 +103,21 @@ class SignalScale:
         The weighted sum of the signals whose direction is known (`EXPECTED_SIGN`), over its own
         deviation were they independent, through the normal distribution function.
         """
-        weights = [EXPECTED_SIGN.get(name, 0.0) for name in self._names]
-        score = float(z[: len(weights)] @ np.array(weights)) if weights else 0.0
-        size = math.sqrt(sum(w * w for w in weights)) or 1.0
-        return 0.5 * math.erfc(-score / size / math.sqrt(2.0))
+        score = float(z[: len(self._signs)] @ self._signs)
+        return 0.5 * math.erfc(-score / math.sqrt(2.0))
+
+    def _rename(self) -> None:
+        self._places = {name: i for i, name in enumerate(self._names)}
+        signs = np.array([EXPECTED_SIGN.get(name, 0.0) for name in self._names])
+        self._signs = signs / max(1.0, math.sqrt(float(signs @ signs)))
 
     def _raw(self, signals: Mapping[str, float]) -> tuple[Vector, Vector]:
         raw, known = np.zeros(MAX_SIGNALS), np.zeros(MAX_SIGNALS)
         for name, value in signals.items():
             if not math.isfinite(value):
                 raise BadInteractionError(f"signals.{name}", value)
-            if name in self._names:
-                place = self._names.index(name)
+            place = self._places.get(name)
+            if place is not None:
                 # Counts are compared by their ratio.
                 raw[place] = math.log1p(max(0.0, value)) if name.startswith("n_") else value
                 known[place] = 1.0

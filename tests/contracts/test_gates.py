@@ -45,14 +45,17 @@ def lesson(policy, at, arm, quality, signals, *, rng, scenario=QUALITY, **change
 
 
 def teach(policy, n, *, seed=0):
-    """``n`` votes in a world where the margin says whether the edge is right."""
+    """``n`` votes in a world where the edge is right as often as its margin says, the cloud .8."""
     rng = np.random.default_rng(seed)
     for _ in range(n):
         margin = float(rng.random())
         arm = ("edge", "cloud", "cascade")[int(rng.integers(3))]
         signals = {} if arm == "cloud" else {"margin_mean": margin, "n_tokens": 40.0}
-        quality = float(rng.random() < (0.8 if arm == "cloud" else margin))
-        policy.learn(lesson(policy, context(rng), arm, quality, signals, rng=rng))
+        taught = lesson(policy, context(rng), arm, 0.0, signals, rng=rng)
+        escalated = taught.gating is not None and taught.gating.verdict == "escalate"
+        chance = 0.8 if arm == "cloud" or escalated else margin
+        reward = replace(taught.reward, quality=float(rng.random() < chance))
+        policy.learn(replace(taught, reward=reward))
 
 
 def probes(policy):
