@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from bandit.primitives import Decision
 from feedback.alarms import AlarmBook
+from feedback.judge_book import JudgeBook
 from feedback.outcome import Feedback, Outcome
 
 EventKind: TypeAlias = Literal["outcome", "feedback", "default"]
@@ -114,6 +115,10 @@ class DecisionLog(Protocol):
     @property
     def alarms(self) -> AlarmBook:
         """What was noticed while learning from this log."""
+
+    @property
+    def judges(self) -> JudgeBook:
+        """What judging needs of this log."""
 
     async def add_decisions(self, decisions: Sequence[LoggedDecision]) -> None:
         """Store decisions; durable on return."""

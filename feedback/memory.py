@@ -23,6 +23,7 @@ from feedback.log import (
     Snapshot,
 )
 from feedback.memory_alarms import MemoryAlarmBook
+from feedback.memory_judge_book import MemoryJudgeBook
 from feedback.outcome import Feedback, Outcome
 from feedback.receipts import DecisionFacts, judge
 from feedback.reward import check, check_outcome
@@ -90,6 +91,7 @@ class MemoryDecisionLog:
         self._led = False
         self._lock = threading.RLock()
         self.alarms = MemoryAlarmBook(clock=clock)
+        self.judges = MemoryJudgeBook(self._everything)
 
     async def add_decisions(self, decisions: Sequence[LoggedDecision]) -> None:
         """See `DecisionLog`."""
@@ -256,6 +258,12 @@ class MemoryDecisionLog:
 
     async def aclose(self) -> None:
         """See `DecisionLog`."""
+
+    def _everything(self) -> Sequence[tuple[LoggedDecision, Sequence[Feedback]]]:
+        with self._lock:
+            return [
+                (entry.logged, [row for _, row in entry.rows]) for entry in self._entries.values()
+            ]
 
     def _entry(self, decision_id: str, key_id: str | None) -> _Entry:
         return self._known([decision_id], key_id)[decision_id]

@@ -1,8 +1,9 @@
 """Tells a judge's score, an audit's answer and a voluntary vote of one decision apart.
 
 A judge is a model: its rows have the metric ``judge`` and a source that begins with ``judge:``. It
-says in the tags of its row whether it drew the decision to be shown to people, and with which
-probability; people's answer to that carries the tag ``audit``. Every other row is a voluntary vote.
+says in the tags of its row with which probability it drew the decision to be shown to people, and,
+where it did, ``audit: drawn``; people's answer to that carries the tag ``audit``. Every other row
+is a voluntary vote.
 """
 
 import math
@@ -19,6 +20,7 @@ Kind: TypeAlias = Literal["judge", "audit", "vote"]
 
 JUDGE_PREFIX = "judge:"
 AUDIT_TAG = "audit"
+DRAWN = "drawn"
 PROBABILITY_TAG = "audit_probability"
 PROBE_TAGS = ("probe_arm", "probe_score", "probe_rate")
 
@@ -114,7 +116,9 @@ def opinions(event: LogEvent, *, as_of: int, rules: RewardRules) -> Opinions:
     judge = next((row.source for _, row in known if _is_judge(row)), None)
     rows: dict[Kind, list[tuple[int, Feedback]]] = {}
     drawn = any(
-        row.source == judge and _unit(row, PROBABILITY_TAG) for _, row in known if _is_judge(row)
+        row.source == judge and row.tags.get(AUDIT_TAG) == DRAWN and _unit(row, PROBABILITY_TAG)
+        for _, row in known
+        if _is_judge(row)
     )
     for at, row in known:
         if _is_judge(row):

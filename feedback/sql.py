@@ -30,6 +30,7 @@ from feedback.rows import (
 )
 from feedback.sql_alarms import SqlAlarmBook
 from feedback.sql_feedback import FeedbackWork, Submission
+from feedback.sql_judge_book import SqlJudgeBook
 from feedback.sql_queries import (
     allowed,
     applied_rows,
@@ -78,6 +79,7 @@ class SqlDecisionLog:
             self._database, clock=clock, keep=self._config.keep_snapshots
         )
         self.alarms = SqlAlarmBook(self._database, clock=clock)
+        self.judges = SqlJudgeBook(self._database)
 
     async def add_decisions(self, decisions_: Sequence[LoggedDecision]) -> None:
         """See `DecisionLog`."""

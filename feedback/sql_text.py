@@ -140,3 +140,25 @@ LEARNED = """
             AND (classid::bigint << 32) | objid::bigint = %(lock)s::bigint
             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
     ) AS led FROM learner_state"""
+
+WAITING_AUDITS = """
+    SELECT decision_id, count(*) OVER () AS n FROM (
+        SELECT DISTINCT f.decision_id
+        FROM feedback f JOIN decisions d USING (decision_id)
+        WHERE f.metric = 'judge' AND f.tags ->> 'audit' = 'drawn' AND f.at >= %(since)s
+            AND (%(key_id)s::text IS NULL OR d.key_id = %(key_id)s::text)
+            AND NOT EXISTS (
+                SELECT FROM feedback a WHERE a.decision_id = f.decision_id
+                    AND a.metric <> 'judge' AND a.tags ->> 'audit' IS NOT NULL)
+    ) AS drawn ORDER BY md5(decision_id) LIMIT %(limit)s::int"""
+
+RESERVE_JUDGE_MONEY = """
+    INSERT INTO judge_spend (day, usd) VALUES (%(day)s, %(usd)s::float8)
+    ON CONFLICT (day) DO UPDATE SET usd = judge_spend.usd + excluded.usd
+        WHERE judge_spend.usd + excluded.usd <= %(cap)s::float8
+    RETURNING usd"""
+
+SETTLE_JUDGE_MONEY = """
+    UPDATE judge_spend SET usd = greatest(0, usd + %(change)s::float8) WHERE day = %(day)s"""
+
+JUDGE_MONEY = "SELECT usd FROM judge_spend WHERE day = %(day)s"

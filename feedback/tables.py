@@ -151,6 +151,13 @@ alarms = Table(
     Index("ix_alarms_due", "next_attempt_at", postgresql_where=text("delivery = 'pending'")),
 )
 
+judge_spend = Table(
+    "judge_spend",
+    metadata,
+    Column("day", Text, primary_key=True),
+    Column("usd", Double, nullable=False),
+)
+
 learner_state = Table(
     "learner_state",
     metadata,

@@ -111,6 +111,8 @@ class Answer:
         Whether the decision was durable when the answer left.
     lease
         What was reserved for the attempt that is being made, until it is settled.
+    store_text
+        Whether the text goes into the log, not only to whoever watches.
     """
 
     routed: Routed
@@ -130,6 +132,7 @@ class Answer:
     fallback_cause: str | None = None
     logged: bool = False
     lease: Lease | None = None
+    store_text: bool = False
 
     def begin(self, arm_id: str, *, at: float) -> None:
         """Start the next attempt, with ``arm_id``, counting from nothing."""

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from serving.api import admin, alarms, budgets, chat, docs, errors, feedback, route
+from serving.api import admin, alarms, budgets, chat, docs, errors, feedback, judging, route
 from serving.api.middleware import RequestMiddleware
 from serving.bootstrap import Services
 from serving.version import version
@@ -23,6 +23,7 @@ def build_app(services: Services) -> FastAPI:
     app.include_router(feedback.router)
     app.include_router(route.router)
     app.include_router(admin.router)
+    app.include_router(judging.router)
     app.include_router(alarms.router)
     app.include_router(budgets.router)
     # First, because routes are tried in order and these are the busy ones.

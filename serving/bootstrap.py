@@ -28,13 +28,18 @@ from serving.arms import ArmSpec
 from serving.backends.base import Backend
 from serving.backends.breaker import Breaker
 from serving.database import background, start_database
+from serving.errors import SettingsError
 from serving.fleet import Fleet, start_fleet
+from serving.judge_start import start_judge
+from serving.judging import JudgeWorker, JudgingWatcher
+from serving.judging_log import judge_log
 from serving.keys import KeyRing
 from serving.learner import Learner, LearnerConfig
 from serving.learner_thread import LearnerThread
 from serving.metrics import Metrics
 from serving.purse import NO_BUDGETS
 from serving.reading import Featurizer
+from serving.recording import Watcher, Watchers
 from serving.reloading import Reloader
 from serving.router import Router, RouterConfig
 from serving.settings import Settings
@@ -58,6 +63,8 @@ class Services:
         By arm id; a cascade has no backend of its own.
     learner
         None where learning happens in another process.
+    judge
+        None where nothing is judged, or another process does so.
     new_id
         32 random hexadecimal digits.
     reloader
@@ -74,6 +81,7 @@ class Services:
     router: Router
     holder: PolicyHolder
     learner: LearnerThread | None
+    judge: JudgeWorker | None
     featurizer: Featurizer
     arms: Mapping[str, ArmSpec]
     backends: Mapping[str, Backend]
@@ -157,6 +165,40 @@ async def learn(settings: Settings, stop_: asyncio.Event) -> None:
         await learner.run(stop_)
 
 
+async def judge(settings: Settings, stop_: asyncio.Event) -> None:
+    """Judge from the log until ``stop_`` is set, and serve nothing.
+
+    Raises
+    ------
+    SettingsError
+        If texts are not stored: there would be nothing to judge.
+    PointsmanError
+        If the database or the features cannot be had.
+    """
+    if not (settings.privacy.store_prompts and settings.privacy.store_answers):
+        raise SettingsError(
+            "judge", "a process of its own reads texts from the log, and none are stored",
+            "set privacy.store_prompts and privacy.store_answers, or judge.in_server",
+        )  # fmt: skip
+    async with AsyncExitStack() as stack:
+        dsn, featurizer = await asyncio.gather(
+            start_database(settings, stack), _featurizer(settings)
+        )
+        log = _log(settings, dsn)
+        stack.push_async_callback(log.aclose)
+        maker = _policy_maker(settings, featurizer)
+        holder = PolicyHolder(
+            log, maker, floor=settings.policy.floor, schema_version=featurizer.schema_version
+        )
+        await holder.refresh()
+        background(stack, _keep_fresh(holder))
+        # Probes need the arms, which run in the server.
+        worker = await start_judge(settings, stack, log=log, holder=holder)
+        background(stack, worker.run())
+        background(stack, judge_log(log, worker))
+        await stop_.wait()
+
+
 def fit_features(
     settings: Settings, prompts: Path, out: Path, *, progress: Callable[[int, int], None]
 ) -> int:
@@ -210,6 +252,14 @@ async def _assemble(
         stack.push_async_callback(learner.stop)
     metrics = Metrics()
     treasury = _treasury(settings, stack, dsn=dsn, arms=fleet.arms)
+    judge = None
+    watcher: Watcher = MetricsWatcher(metrics)
+    if settings.judge.enabled and settings.judge.in_server:
+        judge = await start_judge(
+            settings, stack, log=log, holder=holder, backends=fleet.backends, metrics=metrics
+        )
+        watcher = Watchers(watcher, JudgingWatcher(judge))
+        background(stack, judge.run())
     router = Router(
         featurizer=featurizer,
         holder=holder,
@@ -231,7 +281,7 @@ async def _assemble(
             keep_answers=settings.privacy.store_answers,
             sign_of_life_s=settings.server.sign_of_life_s,
         ),
-        watcher=MetricsWatcher(metrics),
+        watcher=watcher,
         purse=treasury or NO_BUDGETS,
     )
     stack.push_async_callback(router.aclose)
@@ -242,6 +292,7 @@ async def _assemble(
         router=router,
         holder=holder,
         learner=learner,
+        judge=judge,
         featurizer=featurizer,
         arms=router.arms,
         backends=fleet.backends,
@@ -308,13 +359,16 @@ def _policy_maker(settings: Settings, featurizer: Featurizer) -> Callable[[], Po
         GuardConfig(**guard.model_dump(exclude={"enabled"})) if guard.enabled else None,
         challengers,
         LeagueConfig(given.promotion_alpha),
+        corrected=settings.judge.corrected or settings.feedback.weigh_voters,
+        weigh_voters=settings.feedback.weigh_voters,
     )
     return lambda: make_lineup(lineup)
 
 
 def _rules(settings: Settings) -> RewardRules:
     weights = {str(name): weight for name, weight in settings.feedback.weights.items()}
-    return RewardRules(weights, settings.feedback.default_quality)
+    corrected = settings.judge.corrected or settings.feedback.weigh_voters
+    return RewardRules(weights, settings.feedback.default_quality, corrected)
 
 
 def _learner(settings: Settings, dsn: str, featurizer: Featurizer) -> Learner:

@@ -11,7 +11,15 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from serving import cli_alarms, cli_bench, cli_budgets, cli_client, cli_features, cli_keys
+from serving import (
+    cli_alarms,
+    cli_bench,
+    cli_budgets,
+    cli_client,
+    cli_features,
+    cli_judging,
+    cli_keys,
+)
 from serving.console import PROBLEM, out, reporting, show_json
 from serving.settings import load
 
@@ -24,6 +32,8 @@ app.add_typer(cli_budgets.app, name="budgets")
 app.command()(cli_client.route)
 app.command()(cli_client.feedback)
 app.command()(cli_client.grade)
+app.command()(cli_judging.judges)
+app.add_typer(cli_judging.app, name="audits")
 app.add_typer(cli_bench.app, name="bench")
 
 Config = Annotated[Path | None, typer.Option("--config", "-c", help="Settings file (YAML).")]
@@ -106,6 +116,19 @@ def learn(config: Config = None) -> None:
         from serving import run
 
         raise typer.Exit(run.learn(settings))
+
+
+@app.command()
+def judge(config: Config = None) -> None:
+    """Run a judge of its own, for servers with 'judge.in_server: false'."""
+    with reporting():
+        settings = load(config)
+        from serving.observability import configure_logging
+
+        configure_logging(settings.server.log_level, settings.server.log_format)
+        from serving import run
+
+        raise typer.Exit(run.judge(settings))
 
 
 def _overrides(host: str | None, port: int | None, data_dir: Path | None) -> dict[str, Any]:

@@ -72,6 +72,13 @@ async def ready(services: Services) -> Health:
 
 async def learning(services: Services) -> Health:
     """Whether feedback turns into a better policy, and how far behind that is."""
+    found = await _learning(services)
+    if services.judge is None:
+        return found
+    return Health(found.ok, {**found.states, "judge": services.judge.status()})
+
+
+async def _learning(services: Services) -> Health:
     learner = services.learner
     if learner is None:
         found = await _learning_elsewhere(services)

@@ -59,6 +59,11 @@ class Metrics:
             "budget_reserved_usd", "Reserved by answers on their way, US dollars", "budget"
         )
         self.budget_price = gauge("budget_price", "Reward that a US dollar must bring", "budget")
+        self.judged = counter(
+            "judge_total", "Answers offered to the judge, by what came of it", "result"
+        )
+        self.judge_cost_usd = counter("judge_cost_usd_total", "Cost of judging in US dollars")
+        self.judge_waiting = gauge("judge_waiting", "Answers that wait for the judge")
         self.draining = gauge("draining", "1 while the server stops")
 
     def render(self) -> bytes:

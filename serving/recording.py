@@ -37,8 +37,39 @@ class Watcher:
     def began(self, answer: Answer) -> None:
         """Someone is about to answer."""
 
+    def wants_text(self, routed: Routed) -> bool:
+        """Whether the answer's text is to be kept in memory until `ended`."""
+        del routed
+        return False
+
     def ended(self, answer: Answer, outcome: Outcome) -> None:
         """An answer ended, well or not."""
+
+
+class Watchers(Watcher):
+    """Several who hear the same."""
+
+    def __init__(self, *watchers: Watcher) -> None:
+        self._watchers = watchers
+
+    def decided(self, routed: Routed) -> None:
+        """Tell all."""
+        for watcher in self._watchers:
+            watcher.decided(routed)
+
+    def began(self, answer: Answer) -> None:
+        """Tell all."""
+        for watcher in self._watchers:
+            watcher.began(answer)
+
+    def wants_text(self, routed: Routed) -> bool:
+        """Whether any of them needs it."""
+        return any(watcher.wants_text(routed) for watcher in self._watchers)
+
+    def ended(self, answer: Answer, outcome: Outcome) -> None:
+        """Tell all."""
+        for watcher in self._watchers:
+            watcher.ended(answer, outcome)
 
 
 NO_WATCHER = Watcher()
@@ -81,9 +112,13 @@ class Recorder:
             Deadline(deadline_s),
             loop.create_future(),
             loop.create_future(),
-            Meter(keep=keep_text, most_tokens=asked_tokens(routed.query)),
+            Meter(
+                keep=keep_text or self._watcher.wants_text(routed),
+                most_tokens=asked_tokens(routed.query),
+            ),
             routed.decision.arm,
             routed.decision.arm,
+            store_text=keep_text,
         )
         self._live[routed.decision.decision_id] = answer
         task = loop.create_task(self._record(answer))
@@ -151,7 +186,7 @@ class Recorder:
             answer.failure,
             _shown(answer, spec),
             at=self._now(),
-            answer=None if meter.text is None else meter.text.replace(_NUL, ""),
+            answer=(meter.text or "").replace(_NUL, "") if answer.store_text else None,
             energy_j=joules(answer, self._arms),
             gating=gating,
         )

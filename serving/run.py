@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 import structlog
@@ -51,12 +51,20 @@ def serve(
 
 def learn(settings: Settings) -> int:
     """Learn, and serve nothing, until told to stop; the exit code."""
+    return _until_told(lambda stop: bootstrap.learn(settings, stop))
 
+
+def judge(settings: Settings) -> int:
+    """Judge what is in the log, and serve nothing, until told to stop; the exit code."""
+    return _until_told(lambda stop: bootstrap.judge(settings, stop))
+
+
+def _until_told(work: Callable[[asyncio.Event], Awaitable[None]]) -> int:
     async def main() -> int:
         stop = asyncio.Event()
         for sign in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(sign, stop.set)
-        await bootstrap.learn(settings, stop)
+        await work(stop)
         return 0
 
     return asyncio.run(main())

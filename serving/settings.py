@@ -30,6 +30,7 @@ from serving.sections import (
     FeatureSettings,
     FeedbackSettings,
     GuardSettings,
+    JudgeSettings,
     LearnerSettings,
     Name,
     PolicySettings,
@@ -81,6 +82,7 @@ class Settings(BaseSettings):
     features: FeatureSettings = FeatureSettings()
     learner: LearnerSettings = LearnerSettings()
     feedback: FeedbackSettings = FeedbackSettings()
+    judge: JudgeSettings = JudgeSettings()
     privacy: PrivacySettings = PrivacySettings()
     alarms: AlarmSettings = AlarmSettings()
 
@@ -97,6 +99,7 @@ class Settings(BaseSettings):
             raise ValueError(f"two arms have the id {min(twice)!r}")
         for arm in self.arms:
             _check_parts(arm, self.arms)
+        self._check_judge()
         if self.scenario not in self.known_scenarios:
             near = _nearest(self.scenario, self.known_scenarios)
             raise ValueError(f"scenario {self.scenario!r} does not exist{near}")
@@ -116,6 +119,17 @@ class Settings(BaseSettings):
                 f"budgets.{paced[0]}: the policy 'direct' does not expect bills, so a mean bill "
                 "cannot be kept; use 'composed', or usd_per_day alone"
             )
+
+    def _check_judge(self) -> None:
+        judge = self.judge
+        if not judge.enabled or judge.backend != "openai" or judge.may_be_an_arm:
+            return
+        for arm in self.arms:
+            if (arm.base_url, arm.model) == (judge.base_url, judge.model):
+                raise ValueError(
+                    f"judge: {judge.model!r} is the arm {arm.id!r}, and models favour their own "
+                    "answers; take another model, or set judge.may_be_an_arm"
+                )
 
     @property
     def known_scenarios(self) -> dict[str, Scenario]:

@@ -170,10 +170,12 @@ class Panel:
             expected=expected_quality(decision),
         )
         tags = {"audit_probability": repr(p)} if p else {}
+        drawn = bool(self._u[i, 1] < p)
+        tags |= {"audit": "drawn"} if drawn else {}
         tags |= self._probe(block, i, j, decision)
         self.counts.scores += 1
         self._say(case, Feedback("", decision.decision_id, "judge", score, JUDGE, tags=tags))
-        if self._u[i, 1] < p:
+        if drawn:
             self.counts.audits += 1
             verdict = self._verdict(float(block.quality[i, j]), i)
             self._ask(case, block.start + i, verdict, audit=True)

@@ -75,6 +75,8 @@ def refusal(status, message="no", *, headers=(), code=None):
 class Upstream:
     """Gives the next reply to each request; the last one again and again.
 
+    A reply may be a function of the request's body.
+
     Attributes
     ----------
     requests
@@ -120,6 +122,7 @@ class Upstream:
         self.requests.append((headers, json.loads(body)))
         self.asked.set()
         reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        reply = reply(json.loads(body)) if callable(reply) else reply
         watch = asyncio.create_task(self._watch(reader))
         try:
             for part in reply.parts:

@@ -14,7 +14,16 @@ from bandit.policies.config import BadPolicyConfigError, PolicyConfig
 from bandit.policies.inputs import Layout, check_interaction, check_judgement
 from bandit.policies.voters import Voters
 from bandit.policy import Policy
-from bandit.primitives import Arm, Context, Decision, Interaction, Judgement, Prediction, Reward
+from bandit.primitives import (
+    Arm,
+    Context,
+    Decision,
+    Gating,
+    Interaction,
+    Judgement,
+    Prediction,
+    Reward,
+)
 from bandit.utility import Scenario
 
 SHIFT = "quality_shift"
@@ -80,6 +89,7 @@ class CorrectedPolicy:
         plan = AuditPlan.of_state(state["plan"]) if "plan" in state else AuditPlan()
         voters = Voters(len(self._small), state.get("voters"))
         self.tallies, self._accounts, self.plan, self.voters = tallies, accounts, plan, voters
+        self.n_answers: int = state.get("n_answers", 0)
 
     @classmethod
     def around(cls, inner: Policy, config: PolicyConfig, **settings: Any) -> "CorrectedPolicy":
@@ -122,6 +132,12 @@ class CorrectedPolicy:
         shift = self.shift(arm.arm_id)
         return replace(arm, features={**arm.features, SHIFT: shift}) if shift else arm
 
+    def _as_predicted(self, interaction: Interaction) -> Interaction:
+        """With the arms as `predict` shows them: a policy inside may ask what it would do now."""
+        decision = interaction.decision
+        arms = tuple(map(self._shifted, decision.arms))
+        return replace(interaction, decision=replace(decision, arms=arms))
+
     def shift(self, arm: str) -> float:
         """What is added to an arm's expected quality for what it was taught before."""
         account = self._accounts.get(arm)
@@ -149,6 +165,7 @@ class CorrectedPolicy:
     def _learn_outcome(self, interaction: Interaction) -> None:
         x = self._x(interaction.decision)
         self.inner.learn(interaction)
+        self.n_answers += 1
         if x is not None:
             self.voters.answered(x, interaction.decision.arm)
 
@@ -158,7 +175,8 @@ class CorrectedPolicy:
         voluntary = interaction.judgement is not None
         if x is not None and voluntary:
             weight = self.voters.weight(x, arm, most=self.config.most_weight)
-        self.inner.learn(replace(interaction, weight=interaction.weight * weight))
+        taught = self._as_predicted(interaction)
+        self.inner.learn(replace(taught, weight=interaction.weight * weight))
         self._account(_answerer(interaction)).add_verdict(verdict, weight)
         if x is not None and voluntary:
             self.voters.voted(x, arm)
@@ -178,6 +196,7 @@ class CorrectedPolicy:
     def _teach_score(self, interaction: Interaction, judge: str, score: float) -> None:
         arm = _answerer(interaction)
         taught = min(1.0, max(0.0, score + self.tallies.correction(judge, arm)))
+        interaction = self._as_predicted(interaction)
         reward, scenario = interaction.reward, interaction.decision.scenario
         value = reward.value
         if value is not None:
@@ -232,6 +251,7 @@ class CorrectedPolicy:
             "config": asdict(self.config),
             "tallies": self.tallies.state(),
             "accounts": {arm: asdict(account) for arm, account in self._accounts.items()},
+            "n_answers": self.n_answers,
             "plan": self.plan.state(),
             "voters": self.voters.state(),
         }
@@ -248,12 +268,15 @@ class CorrectedPolicy:
         self._load(header)
 
 
-def _answerer(interaction: Interaction) -> str:
+def answering_arm(arm: str, gating: Gating | None) -> str:
     """Whose answer was judged: of a cascade, that of the stage whose answer was delivered."""
-    gating = interaction.gating
     if gating is None:
-        return interaction.decision.arm
+        return arm
     return gating.edge if gating.verdict == "accept" else gating.cloud
+
+
+def _answerer(interaction: Interaction) -> str:
+    return answering_arm(interaction.decision.arm, interaction.gating)
 
 
 def expected_quality(decision: Decision) -> float | None:

@@ -6,6 +6,7 @@ from functools import partial
 
 from bandit.policies.composed import ComposedPolicy
 from bandit.policies.config import BadPolicyConfigError, PolicyConfig
+from bandit.policies.corrected import CorrectedPolicy
 from bandit.policies.direct import DirectPolicy
 from bandit.policies.guarded import GuardConfig, GuardedPolicy
 from bandit.policies.league import LIVE, LeagueConfig, LeaguePolicy
@@ -22,12 +23,17 @@ class Lineup:
         None leaves it unguarded.
     challengers
         Settings by name; no floor may be below the live policy's, and none is called ``live``.
+    corrected, weigh_voters
+        Whether all of them are taught a judge's scores as people would have given them, and votes
+        by how rarely such queries get any (`bandit.policies.corrected`).
     """
 
     live: PolicyConfig
     guard: GuardConfig | None = None
     challengers: Mapping[str, PolicyConfig] = field(default_factory=dict)
     league: LeagueConfig = field(default_factory=LeagueConfig)
+    corrected: bool = False
+    weigh_voters: bool = False
 
     def __post_init__(self) -> None:
         for name, config in self.challengers.items():
@@ -49,6 +55,10 @@ def make_lineup(lineup: Lineup) -> Policy:
     if lineup.challengers:
         rivals = {name: partial(make_policy, c) for name, c in lineup.challengers.items()}
         made = partial(LeaguePolicy, made, rivals, lineup.league)
-    if lineup.guard is None:
-        return made()
-    return GuardedPolicy(made, lineup.guard, floor=lineup.live.floor)
+    policy: Policy = made()
+    if lineup.guard is not None:
+        policy = GuardedPolicy(made, lineup.guard, floor=lineup.live.floor)
+    if not lineup.corrected:
+        return policy
+    # Outermost, so that whoever compares rewards compares corrected ones.
+    return CorrectedPolicy.around(policy, lineup.live, voters=lineup.weigh_voters)

@@ -82,6 +82,8 @@ async def _observe(at: Services) -> None:
         at.metrics.breaker_state.labels(arm_id).set(0 if state["ok"] else 1)
     at.metrics.policy_info.clear()
     at.metrics.policy_info.labels(at.holder.current.version).set(1)
+    if at.judge is not None:
+        at.metrics.judge_waiting.set(at.judge.status()["waiting"])
     learning = (await health.learning(at)).states
     if learning.get("lag_events") is not None:
         at.metrics.learner_lag_events.set(learning["lag_events"])

@@ -13,6 +13,7 @@ NO_KEY: Mapping[str, Any] = MappingProxyType({})
 
 # A minus needs spaces around it, so that a date is not a subtraction.
 _SUM = re.compile(r"(-?\d{1,9})(?:\s*([+*x×/÷])\s*|\s+(-)\s+)(-?\d{1,9})")
+_PART = re.compile(r"<<<(\w+) ([0-9a-f]+)>>>\n(.*?)\n<<<end of \1 \2>>>", re.DOTALL)
 _FACTS: tuple[tuple[str, str, str], ...] = (
     ("capital of france", "Paris", "Lyon"),
     ("capital of germany", "Berlin", "Munich"),
@@ -57,6 +58,9 @@ def answer(body: Mapping[str, Any], *, good: bool, key: Mapping[str, Any] = NO_K
     ('[stand-in cloud] 42', '[stand-in cloud] 52')
     """
     question = text_of(body.get("messages", ()))
+    graded = _grade(question)
+    if graded is not None:
+        return graded
     listed = key.get(question)
     wanted = body.get("response_format")
     as_json = isinstance(wanted, Mapping) and wanted.get("type") in ("json_object", "json_schema")
@@ -88,6 +92,20 @@ def _listed(listed: Any, *, good: bool) -> str | None:
     if listed is None or not good:
         return None
     return listed.partition("|")[0] if isinstance(listed, str) else json.dumps(listed)
+
+
+def _grade(question: str) -> str | None:
+    """A verdict, where the question is one of a judge's (`feedback.judge`); None elsewhere."""
+    parts = {found[1]: found[3] for found in _PART.finditer(question)}
+    if parts.keys() < {"query", "answer"}:
+        return None
+    asked, given = parts["query"], parts["answer"]
+    right = _calculated(asked, good=True) or _known(asked, good=True)
+    if right is None:
+        score = 7 if len(given) > 40 else 5
+        return json.dumps({"reason": f"{LABEL} cannot tell: judged by length", "score": score})
+    said = re.search(rf"(?<![\w.]){re.escape(right)}(?![\w])", given) is not None
+    return json.dumps({"reason": f"{LABEL} wants {right}", "score": 10 if said else 1})
 
 
 def _calculated(question: str, *, good: bool) -> str | None:

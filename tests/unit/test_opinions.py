@@ -9,7 +9,7 @@ from feedback.reward import RewardRules
 from tests.makers import logged, outcome, vote
 
 APART = RewardRules(corrected=True)
-DRAWN = {"audit_probability": "0.25"}
+DRAWN = {"audit_probability": "0.25", "audit": "drawn"}
 
 
 def event(position, *rows, kind="feedback", result_at=1):
@@ -53,7 +53,8 @@ def test_a_vote_that_nobody_asked_for_is_no_audit():
     for made in (
         event(5, score(2, **DRAWN), verdict(5)),
         event(5, score(2), verdict(5, audit="1")),
-        event(5, score(2, audit_probability="nan"), verdict(5, audit="1")),
+        event(5, score(2, audit_probability="0.25"), verdict(5, audit="1")),
+        event(5, score(2, audit_probability="nan", audit="drawn"), verdict(5, audit="1")),
     ):
         assert not learned(5, made).judgement.audited
 
