@@ -1,34 +1,34 @@
 """From a query to its context."""
 
 import hashlib
-import json
 import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache, partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bandit.primitives import Context
-from features.conversation import CONVERSATION, TIME, conversation_features, time_features
+from features.conversation import conversation_features, time_features
 from features.embedding import CHARS_PER_TOKEN, Embedder, load_embedder
 from features.errors import ProjectionError
+from features.image import Pictures, Sight, picture_of, pictures_of
+from features.image_encoder import load_image_encoder
+from features.layout import TextEmbedder, schema_of, version_of
 from features.model_store import DEFAULT_MODEL, ensure_model
 from features.projection import Projection, load_projection, random_projection
 from features.query import Query
-from features.statistics import STATISTICS, STATISTICS_DIGEST, text_statistics
-from features.task import TASKS, TASKS_DIGEST, task_vector
+from features.statistics import text_statistics
+from features.task import task_vector
 from features.text import cut_middle, query_text
 
 _LOG = logging.getLogger(__name__)
 _DATA = Path(__file__).parent / "data"
-_LAYOUT = 1
-"""Raised when a feature means something else under the same name and no table of rules shows it."""
 
 Floats = NDArray[np.float32]
 Part = Callable[[], Floats]
@@ -53,6 +53,8 @@ class FeatureConfig:
         Of a random projection; a fitted one has its own.
     cache_size
         Texts whose projected embedding is remembered; about 0.6 kB each.
+    image_model
+        Folder of a CLIP-like model for pictures; None describes them without one.
     """
 
     model: str = DEFAULT_MODEL
@@ -62,17 +64,7 @@ class FeatureConfig:
     n_components: int = 64
     n_clusters: int = 16
     cache_size: int = 4096
-
-
-class TextEmbedder(Protocol):
-    """The part of `features.embedding.Embedder` that a featurizer needs."""
-
-    model_id: str
-    dimension: int
-    max_tokens: int
-
-    def embed(self, texts: Sequence[str]) -> Floats:
-        """Unit vectors of shape (len(texts), dimension)."""
+    image_model: str | None = None
 
 
 class Featurizer:
@@ -82,6 +74,8 @@ class Featurizer:
     ----------
     cache_size
         Number of texts whose projected embedding is remembered.
+    sight
+        Encodes pictures; None has no such features.
 
     Attributes
     ----------
@@ -95,13 +89,19 @@ class Featurizer:
     """
 
     def __init__(
-        self, embedder: TextEmbedder, projection: Projection, *, cache_size: int = 4096
+        self,
+        embedder: TextEmbedder,
+        projection: Projection,
+        *,
+        cache_size: int = 4096,
+        sight: Sight | None = None,
     ) -> None:
         self.embedder = embedder
         self.projection = projection
         self.projection_source = projection.info.source
-        self.schema: Mapping[str, tuple[str, ...]] = _schema(projection)
-        self.schema_version = _version(embedder, projection, self.schema)
+        self.sight = sight
+        self.schema: Mapping[str, tuple[str, ...]] = schema_of(projection, sight)
+        self.schema_version = version_of(embedder, projection, self.schema, sight)
         self._remembered: OrderedDict[bytes, Floats] = OrderedDict()
         self._cache_size = cache_size
         self._lock = threading.Lock()
@@ -118,8 +118,23 @@ class Featurizer:
             {
                 "conversation": lambda: conversation_features(query),
                 "time": lambda: time_features(query.received_at),
+                **self._picture_parts(partial(pictures_of, query.messages)),
             },
         )
+
+    def featurize_picture(self, blob: bytes) -> Mapping[str, Floats]:
+        """The namespaces of pictures for a query whose only one is ``blob``; for tables."""
+        parts = self._picture_parts(partial(picture_of, blob))
+        return {name: self._safe(part, len(self.schema[name]))[0] for name, part in parts.items()}
+
+    def _picture_parts(self, look: Callable[[], Pictures]) -> dict[str, Part]:
+        """What makes the namespaces of pictures; they are decoded once, when first needed."""
+        seen = cache(look)
+        sight = self.sight
+        parts: dict[str, Part] = {"image": lambda: seen().features()}
+        if sight is not None:
+            parts["image_embedding"] = lambda: sight.features(seen())
+        return parts
 
     def featurize_text(self, text: str, *, received_at: datetime | None = None) -> Context:
         """The context of a query that is one user turn; without a time, the time is zeros."""
@@ -250,7 +265,10 @@ def build_featurizer(config: FeatureConfig, cache_dir: Path) -> Featurizer:
         If a projection was named and does not fit.
     """
     embedder = build_embedder(config, cache_dir)
-    return Featurizer(embedder, choose_projection(config, embedder), cache_size=config.cache_size)
+    sight = None if config.image_model is None else Sight(load_image_encoder(config.image_model))
+    return Featurizer(
+        embedder, choose_projection(config, embedder), cache_size=config.cache_size, sight=sight
+    )
 
 
 def build_embedder(config: FeatureConfig, cache_dir: Path) -> Embedder:
@@ -289,30 +307,6 @@ def choose_projection(config: FeatureConfig, embedder: Embedder) -> Projection:
         n_components=config.n_components,
         n_clusters=config.n_clusters,
     )
-
-
-def _schema(projection: Projection) -> Mapping[str, tuple[str, ...]]:
-    return {
-        "constant": ("constant",),
-        "embedding": tuple(f"component_{i}" for i in range(len(projection.components))),
-        "cluster": tuple(f"cluster_{i}" for i in range(len(projection.centroids))),
-        "text": STATISTICS,
-        "task": TASKS,
-        "conversation": CONVERSATION,
-        "time": TIME,
-    }
-
-
-def _version(
-    embedder: TextEmbedder, projection: Projection, schema: Mapping[str, tuple[str, ...]]
-) -> str:
-    names = [(name, list(features)) for name, features in schema.items()]
-    rules = [_LAYOUT, STATISTICS_DIGEST, TASKS_DIGEST]
-    defined = json.dumps([rules, embedder.model_id, embedder.max_tokens, names])
-    seal = hashlib.sha256(defined.encode())
-    for name, array in projection.arrays().items():
-        seal.update(name.encode() + np.ascontiguousarray(array).tobytes())
-    return seal.hexdigest()[:16]
 
 
 def _single(text: str, received_at: datetime | None) -> Query:

@@ -222,6 +222,7 @@ def _feature_config(settings: Settings) -> FeatureConfig:
         max_tokens=given.max_tokens,
         projection=given.projection,
         cache_size=given.remembered_queries,
+        image_model=given.image_model,
     )
 
 

@@ -387,6 +387,11 @@ class FeatureSettings(_Section):
     remembered_queries: int = Field(
         default=4096, ge=0, le=1_000_000, description="embeddings kept, of about 0.6 kB each"
     )
+    image_model: str | None = Field(
+        default=None,
+        min_length=1,
+        description="folder of a CLIP-like sentence-transformers model for pictures; loads torch",
+    )
     cache_dir: Path | None = Field(
         default=None, description="folder of exported models; none is inside the data folder"
     )

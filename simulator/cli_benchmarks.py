@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from simulator import cli_mes
+from simulator import cli_images, cli_mes
 from simulator.markdown import print_table as _print
 from simulator.reporting import reporting
 
@@ -23,6 +23,7 @@ app = typer.Typer(
     help="Studies behind the tables of the documentation.",
 )
 app.command("mes")(cli_mes.mes)
+app.command("images")(cli_images.images)
 
 Table = Annotated[str | None, typer.Argument(help="As for simulate.")]
 Edge = Annotated[str | None, typer.Option(help="Model of the edge arm.")]

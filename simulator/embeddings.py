@@ -93,7 +93,7 @@ def build_bank(
     rows = [np.concatenate(list(context.namespaces.values())) for context in contexts]
     bank = FeatureBank(featurizer.schema_version, sizes, np.stack(rows).astype(np.float32))
     header = np.array(json.dumps([bank.schema_version, dict(bank.sizes)]))
-    _save(path, {"matrix": bank.matrix, "header": header})
+    save_arrays(path, {"matrix": bank.matrix, "header": header})
     return bank
 
 
@@ -127,11 +127,11 @@ def embed_all(
             if progress is not None:
                 progress(len(vectors), len(unique))
     embeddings = np.stack([vectors[prompt] for prompt in prompts]).astype(np.float32)
-    _save(path, {"embeddings": embeddings})
+    save_arrays(path, {"embeddings": embeddings})
     return embeddings
 
 
-def _save(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")

@@ -14,6 +14,7 @@ from simulator.embeddings import FeatureBank, Progress, build_bank
 from simulator.environment import Order
 from simulator.errors import BadStudyError, nearest
 from simulator.fill import Assumptions, Price, complete, read_prices
+from simulator.pictures import with_pictures
 from simulator.roster import Casting, cast, default_labels, parse_label, split_labels
 from simulator.study import Study, WarmStart
 from simulator.synthetic import CLOUD, EDGE, make_synthetic
@@ -61,6 +62,7 @@ class Wishes:
     drop_unmeasured: bool = False
     cascade: bool = False
     join: str | None = None
+    image_model: str | None = None
     data_dir: Path = Path(".pointsman")
 
 
@@ -262,5 +264,10 @@ def _bank(wishes: Wishes, table: ReplayTable, progress: Progress | None) -> Feat
         build_featurizer,
     )
 
-    featurizer = build_featurizer(FeatureConfig(), wishes.data_dir / "models")
-    return build_bank(table.prompts, featurizer, wishes.data_dir / "simulator", progress=progress)
+    config = FeatureConfig(image_model=wishes.image_model)
+    featurizer = build_featurizer(config, wishes.data_dir / "models")
+    folder = wishes.data_dir / "simulator"
+    bank = build_bank(table.prompts, featurizer, folder, progress=progress)
+    if table.pictures is None:
+        return bank
+    return with_pictures(bank, table.pictures, featurizer, folder, progress=progress)

@@ -1,7 +1,8 @@
 """Two files as one table: what the second says of the rows of the first."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from simulator.errors import BadStudyError, BadTableError, nearest
 from simulator.sources import Columns, Source, open_source
@@ -57,6 +58,13 @@ class JoinedSource:
             values = other[name]
             columns[name] = [None if row is None else values[row] for row in rows]
         return {name: columns[name] for name in names}
+
+    def stream(self, name: str, limit: int) -> Iterator[Any]:
+        """The first ``limit`` values of one column; the other file's are all read at once."""
+        if name in self._more:
+            yield from self.read([name], limit)[name]
+        else:
+            yield from self._first.stream(name, limit)
 
 
 _EVERYTHING = 10**9

@@ -7,6 +7,7 @@ costs what is used of it.
 import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -25,6 +26,9 @@ class Source(Protocol):
 
     def read(self, names: Sequence[str], limit: int) -> Columns:
         """The first ``limit`` rows of the columns ``names``; absent values are None."""
+
+    def stream(self, name: str, limit: int) -> Iterator[Any]:
+        """The first ``limit`` values of one column, a few in memory at a time."""
 
 
 def open_source(path: Path) -> Source:
@@ -86,6 +90,19 @@ class ParquetSource:
             raise BadTableError(self._path, f"row {n + 1}", _brief(error)) from error
         return columns
 
+    def stream(self, name: str, limit: int) -> Iterator[Any]:
+        """The first ``limit`` values of one column, 64 in memory at a time."""
+        n = 0
+        try:
+            for batch in self._file.iter_batches(batch_size=64, columns=[name]):
+                for value in batch.column(name).to_pylist()[: limit - n]:
+                    yield value
+                    n += 1
+                if n >= limit:
+                    return
+        except self._broken as error:
+            raise BadTableError(self._path, f"row {n + 1}", _brief(error)) from error
+
 
 class CsvSource:
     """A CSV file with a header, in UTF-8."""
@@ -122,6 +139,15 @@ class CsvSource:
                 for name, i in picks:
                     columns[name].append(row[i] or None)
         return columns
+
+    def stream(self, name: str, limit: int) -> Iterator[Any]:
+        """The first ``limit`` values of one column."""
+        i = self.names.index(name)
+        with self._path.open(encoding="utf-8-sig", newline="") as file:
+            rows = self._rows(file)
+            next(rows, None)
+            for row in islice(rows, limit):
+                yield row[i] or None
 
 
 class JsonlSource:
@@ -161,6 +187,11 @@ class JsonlSource:
             for name in names:
                 columns[name].append(record.get(name))
         return columns
+
+    def stream(self, name: str, limit: int) -> Iterator[Any]:
+        """The first ``limit`` values of one column."""
+        for record in islice(self._records(), limit):
+            yield record.get(name)
 
 
 def _lines(file: IO[str], path: Path) -> Iterator[str]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from simulator.answers import Signals, read_signals, signal_columns
 from simulator.errors import BadTableError, nearest
 from simulator.joining import open_table_source
+from simulator.pictures import COLUMN, PictureColumn
 from simulator.sources import Columns, Source, open_source
 
 Floats = NDArray[np.float64]
@@ -44,6 +45,8 @@ class ReplayTable:
         Whatever the reader should know, one sentence each.
     signals
         Per model, what every row's answer shows of itself; only read for cascades.
+    pictures
+        Where the rows' pictures are, if they have any.
     """
 
     name: str
@@ -61,6 +64,7 @@ class ReplayTable:
     price_out: Floats | None = None
     notes: tuple[str, ...] = ()
     signals: Mapping[str, tuple[Signals, ...]] = field(default_factory=dict)
+    pictures: PictureColumn | None = None
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -78,6 +82,7 @@ class ReplayTable:
             tokens_in=self.tokens_in[rows],
             tokens_out=self.tokens_out[rows],
             signals={model: tuple(shown[i] for i in rows) for model, shown in self.signals.items()},
+            pictures=None if self.pictures is None else self.pictures.take(rows),
         )
 
     def inverted(self) -> "ReplayTable":
@@ -144,6 +149,7 @@ def load_table(
         tokens_out=_amounts(path, columns, models, ["tok_out:", "tok_out_est:"], n),
         notes=_notes(n, max_rows, int(unmeasured.sum())),
         signals=read_signals(path, columns, models) if shown else {},
+        pictures=PictureColumn(path, np.arange(n)) if COLUMN in open_source(path).names else None,
     )
     return table.take(np.flatnonzero(~unmeasured)) if unmeasured.any() else table
 

@@ -64,7 +64,9 @@ class ComposedPolicy:
         self.n_interactions = 0
         self._n_votes = 0
         self._layout = Layout(config.schema)
-        self._small = self._layout.places(config.schema.keys() - {"embedding", "cluster"})
+        self._small = self._layout.places(
+            config.schema.keys() - {"embedding", "cluster", "image_embedding"}
+        )
         self._blocks = Blocks()
         self._spread: dict[str, list[float]] = {}
         self._doubt = Doubt()

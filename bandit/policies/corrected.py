@@ -76,7 +76,7 @@ class CorrectedPolicy:
         self.config = config
         self.name = f"corrected-{inner.name}"
         self._layout = Layout(config.schema)
-        self._small = self._layout.places(config.schema.keys() - {"embedding"})
+        self._small = self._layout.places(config.schema.keys() - {"embedding", "image_embedding"})
         self._load({})
         if isinstance(inner, Gatekeeper):
             self._inner_gate = inner.gate

@@ -47,7 +47,7 @@ def test_namespaces_come_in_their_order_with_the_lengths_of_the_schema():
     featurizer = made()
     found = featurizer.featurize(query()).namespaces
     assert list(found) == list(featurizer.schema)
-    assert ",".join(found) == "constant,embedding,cluster,text,task,conversation,time"
+    assert ",".join(found) == "constant,embedding,cluster,text,task,conversation,time,image"
     assert {k: len(v) for k, v in found.items()} == {
         k: len(v) for k, v in featurizer.schema.items()
     }
