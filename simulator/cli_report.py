@@ -118,6 +118,11 @@ def facts(found: Mapping[str, Any]) -> list[str]:
             f"spent: ${served['spend_usd']:,.6g}"
             + (f" (the bills of {unpriced:.1%} of answers are not known)" if unpriced else "")
         )
+    acting = [arm["arm"] for arm in found["arms"] if arm["stand_in"]]
+    if acting:
+        lines.append(
+            f"STAND-IN, not a model: {', '.join(acting)}; its answers and prices are made up"
+        )
     return lines + _compared_facts(found["compared"])
 
 

@@ -24,6 +24,7 @@ Figure: TypeAlias = Callable[[Floats], Floats]
 """From totals of shape (..., k) to values of shape (...); NaN where there is none."""
 
 MOST_GROUPS = 2_000
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +109,14 @@ class Tally:
         if self.n_clusters < 2 or not np.isfinite(without).all():
             return Interval(value)
         scores = np.asarray((self.n_clusters - 1) * (value - without))
-        error, df = standard_error(scores - scores.mean())
+        spread, df = standard_error(scores - scores.mean())
         quantile = student_quantile(alpha, df)
+        error = np.where(spread < _ROUNDING * max(1.0, abs(value)), 0.0, spread)
         if not within:
             half = float(quantile * error)
             return Interval(value, value - half, value + half)
         # Sessions that the figure hangs on at all; where they all agree, only their number speaks.
-        moved = np.count_nonzero(scores) or self.n_clusters
+        moved = np.count_nonzero(np.abs(scores) > _ROUNDING) or self.n_clusters
         ends = score_interval(
             np.array(value), error, quantile=quantile, ess=np.array(float(max(2, moved)))
         )

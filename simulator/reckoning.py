@@ -9,6 +9,7 @@ import numpy as np
 
 from bandit.alarm import Alarm
 from feedback.alarms import LoggedAlarm
+from serving.backends.standin_answers import MODEL as STAND_IN
 from simulator.clustering import Tally, clusters, ratio
 from simulator.counterfactual import Pool, pool_of
 from simulator.earning import Earning, Point, earning_of
@@ -128,6 +129,7 @@ def _arm(ledger: Ledger, name: str, total_usd: float | None) -> dict[str, Any]:
         "arm": name,
         "tier": ledger.tier(name),
         "model": arm.model if arm else None,
+        "stand_in": arm is not None and STAND_IN in arm.model,
         "forced": sum(e.decision.forced for e in mine),
         "failed": sum(e.failed for e in mine),
         "share": _means(ledger.entries, chosen, within=True),

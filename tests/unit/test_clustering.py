@@ -58,6 +58,13 @@ def test_a_share_that_was_never_contradicted_is_not_taken_for_certain():
     assert 0.7 < found.low < 0.9
 
 
+def test_equal_values_are_not_taken_for_certain_for_want_of_the_last_digit():
+    tally, mean = mean_of(np.full(20, 0.9), [f"s{i}" for i in range(20)])
+    found = tally.interval(mean, within=True)
+    assert found.low < 0.8
+    assert found.high < 1.0
+
+
 def test_more_sessions_than_groups_share_groups():
     values = np.random.default_rng(1).normal(size=3 * MOST_GROUPS)
     tally, mean = mean_of(values, [f"d{i}" for i in range(len(values))])
