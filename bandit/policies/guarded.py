@@ -16,6 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from bandit.alarm import Alarm
 from bandit.errors import BadSnapshotError
+from bandit.gate import Gatekeeper
 from bandit.lift import Contrast, LiftDetector
 from bandit.policies.archive import read_archive, write_archive
 from bandit.policies.config import BadPolicyConfigError
@@ -120,6 +121,9 @@ class GuardedPolicy:
         self.config = GuardedConfig(getattr(self._inner, "config", None), self._guard)
         self.name = self._inner.name
         self._load({}, None)
+        if isinstance(self._inner, Gatekeeper):
+            # Only then: a policy that has the method has a cascade to offer.
+            self.gate = self._gate
 
     def _load(self, state: Mapping[str, Any], champion: bytes | None) -> None:
         # Evidence gathered under other settings means something else.
@@ -169,6 +173,19 @@ class GuardedPolicy:
         mixed = [keep * p + (1.0 - keep) * q for p, q in zip(live.pmf, fallback, strict=True)]
         total = math.fsum(mixed)
         return replace(live, pmf=tuple(p / total for p in mixed))
+
+    def _gate(
+        self,
+        context: Context,
+        edge: Arm,
+        cloud: Arm,
+        scenario: Scenario,
+        signals: Mapping[str, float],
+    ) -> Prediction:
+        """The inner policy's gate, also while another serves; see `bandit.gate.Gatekeeper.gate`."""
+        inner: Any = self._inner
+        verdicts: Prediction = inner.gate(context, edge, cloud, scenario, signals)
+        return verdicts
 
     def _fallback(self, live: Prediction, champion: Sequence[float] | None) -> Sequence[float]:
         """What serves instead; the live pmf where that is no choice."""

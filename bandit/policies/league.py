@@ -10,6 +10,7 @@ from typing import Any
 
 from bandit.alarm import Alarm
 from bandit.errors import BadSnapshotError
+from bandit.gate import Gatekeeper
 from bandit.lift import Contrast, RunningLift
 from bandit.policies.archive import read_archive, write_archive
 from bandit.policies.config import BadPolicyConfigError
@@ -118,6 +119,9 @@ class LeaguePolicy:
         self.name = self._live.name
         settings = {name: getattr(make(), "config", None) for name, make in self._makers.items()}
         self.config = LeagueConfig(self._league.alpha, self._league.trial, settings)
+        if isinstance(self._live, Gatekeeper):
+            # Only then: a policy that has the method has a cascade to offer.
+            self.gate = self._gate
 
     def _become(
         self,
@@ -171,6 +175,19 @@ class LeaguePolicy:
     def predict(self, context: Context, arms: Sequence[Arm], scenario: Scenario) -> Prediction:
         """The live policy's prediction."""
         return self._live.predict(context, arms, scenario)
+
+    def _gate(
+        self,
+        context: Context,
+        edge: Arm,
+        cloud: Arm,
+        scenario: Scenario,
+        signals: Mapping[str, float],
+    ) -> Prediction:
+        """The live policy's gate; see `bandit.gate.Gatekeeper.gate`."""
+        inner: Any = self._live
+        verdicts: Prediction = inner.gate(context, edge, cloud, scenario, signals)
+        return verdicts
 
     # -- learning ---------------------------------------------------------------------------------
 

@@ -11,6 +11,8 @@ from bandit.gate import VERDICTS, Gatekeeper
 from bandit.policies.composed import ComposedPolicy
 from bandit.policies.config import PolicyConfig
 from bandit.policies.exploration import inverse_gap_weighting
+from bandit.policies.factory import Lineup, make_lineup
+from bandit.policies.guarded import GuardConfig
 from bandit.primitives import Arm, Context, Decision, Gating, Interaction, Reward
 from bandit.sampling import draw
 from bandit.utility import PRESETS, Scenario
@@ -174,3 +176,21 @@ def test_a_cascade_costs_at_least_its_edge_and_at_most_both(policy):
         edge, cloud, both = policy.predict(context(rng), ARMS, PRESETS["balanced"]).estimates
         assert edge.cost_usd <= both.cost_usd <= edge.cost_usd + cloud.cost_usd
         assert edge.latency_s <= both.latency_s <= edge.latency_s + cloud.latency_s
+
+
+def lineup(name):
+    rivals = {"other": PolicyConfig(name, SCHEMA)}
+    return make_lineup(Lineup(PolicyConfig(name, SCHEMA), GuardConfig(), rivals))
+
+
+def test_a_guarded_policy_with_challengers_lends_the_gate_of_the_one_that_serves(policy):
+    guarded = lineup("composed")
+    assert isinstance(guarded, Gatekeeper)
+    teach(policy, 100)
+    teach(guarded, 100)
+    guarded.version = policy.version
+    assert [p.pmf for p in probes(guarded)[:-1]] == [p.pmf for p in probes(policy)[:-1]]
+
+
+def test_a_guard_gives_no_gate_to_a_policy_that_has_none():
+    assert not isinstance(lineup("direct"), Gatekeeper)
