@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-FEW_JUDGED, FEW_OF_AN_ARM, FEW_SESSIONS = 200, 30, 30
+FEW_JUDGED, FEW_OF_AN_ARM, FEW_SESSIONS = 200, 30, 50
 Figures = Mapping[str, Any]
 
 

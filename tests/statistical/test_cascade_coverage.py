@@ -5,7 +5,7 @@ The made world: a query is easy or hard; the edge answers right with .9 or .4, t
 else with .3), so that what the gate lets through is no random part of the edge's answers: accepted
 with .9 or .3. The cascade is drawn with .5, the edge with .3, the cloud with .2.
 
-Quality is 1 for right and 0 for wrong; only the delivered answer is judged. Of 500 logs with 250
+Quality is 1 for right and 0 for wrong; only the delivered answer is judged. Of 500 logs with 160
 decisions each, a right 95 % interval covers in a share with standard deviation .0097: [.93, .97]
 is 2.1 of them on either side, and the seed is fixed.
 """
@@ -24,7 +24,7 @@ from tests.makers import ARMS, context, logged, outcome
 
 pytestmark = pytest.mark.statistical
 
-N_LOGS, N = 500, 250
+N_LOGS, N = 500, 160
 PMF = (0.3, 0.2, 0.5)
 NAMES = ("edge", "cloud", "both")
 RIGHT = {"edge": (0.9, 0.4), "cloud": (0.85, 0.8)}
