@@ -7,12 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bandit.policies.archive import read_archive
-from bandit.policies.config import PolicyConfig
-from bandit.policies.factory import make_policy
+from bandit.policies.factory import maker_of
 from bandit.utility import PRESETS, Scenario
 from feedback.alarms import LoggedAlarm
-from feedback.log import DecisionLog, LogEvent, Snapshot
+from feedback.log import DecisionLog, LogEvent
 from feedback.postgres import EmbeddedPostgres
 from feedback.sql import SqlDecisionLog
 from serving.settings import Settings
@@ -133,9 +131,4 @@ async def _snapshot(log: DecisionLog, name: str) -> Candidate:
     found = await (log.latest_snapshot() if latest else log.get_snapshot(version))
     if found is None:
         raise BadStudyError("--candidate", name, "the log has no such snapshot")
-    return by_policy(load_snapshot(found, lambda: make_policy(_config_of(found))))
-
-
-def _config_of(snapshot: Snapshot) -> PolicyConfig:
-    header, _ = read_archive(snapshot.blob)
-    return PolicyConfig(**header["config"])
+    return by_policy(load_snapshot(found, maker_of(found.blob)))

@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+from bandit.policies.archive import read_archive
 from bandit.policies.composed import ComposedPolicy
 from bandit.policies.config import BadPolicyConfigError, PolicyConfig
-from bandit.policies.corrected import CorrectedPolicy
+from bandit.policies.corrected import CorrectedConfig, CorrectedPolicy
 from bandit.policies.direct import DirectPolicy
-from bandit.policies.guarded import GuardConfig, GuardedPolicy
-from bandit.policies.league import LIVE, LeagueConfig, LeaguePolicy
+from bandit.policies.guarded import GUARDED, GuardConfig, GuardedPolicy
+from bandit.policies.league import LEAGUE, LIVE, LeagueConfig, LeaguePolicy
 from bandit.policy import Policy
 
 
@@ -62,3 +63,27 @@ def make_lineup(lineup: Lineup) -> Policy:
         return policy
     # Outermost, so that whoever compares rewards compares corrected ones.
     return CorrectedPolicy.around(policy, lineup.live, voters=lineup.weigh_voters)
+
+
+def maker_of(blob: bytes) -> Callable[[], Policy]:
+    """What makes a fresh policy that ``blob`` can be restored into, with what is around it.
+
+    Raises
+    ------
+    BadSnapshotError
+        If the bytes are damaged.
+    """
+    header, blobs = read_archive(blob)
+    if header["policy"] == GUARDED:
+        config = GuardConfig(**header["guard"]["config"])
+        floor = header.get("floor", PolicyConfig().floor)
+        return partial(GuardedPolicy, maker_of(blobs["inner"]), config, floor=floor)
+    if header["policy"] == LEAGUE:
+        members = {name: maker_of(member) for name, member in blobs.items()}
+        # A champion is its serving member alone.
+        live = members.pop(LIVE, None) or members[header["serving"]]
+        return partial(LeaguePolicy, live, members)
+    if header["policy"].startswith("corrected-"):
+        inner, settings = maker_of(blobs["inner"]), CorrectedConfig(**header["config"])
+        return lambda: CorrectedPolicy(inner(), settings)
+    return partial(make_policy, PolicyConfig(**header["config"]))

@@ -26,7 +26,8 @@ from bandit.policy import Policy
 from bandit.primitives import Arm, Context, Decision, Interaction, Prediction
 from bandit.utility import Scenario
 
-_KIND = "guarded"
+GUARDED = "guarded"
+"""What a snapshot of this kind says it is."""
 _CHAMPION = "champion"
 _N_ALARMS = 24
 _MOST_ARMS = 32
@@ -332,8 +333,9 @@ class GuardedPolicy:
     def snapshot(self) -> bytes:
         """The inner policy's snapshot, the champion's, and what was held against them."""
         header = {
-            "policy": _KIND,
+            "policy": GUARDED,
             "guards": self.name,
+            "floor": self._floor,
             "guard": {
                 "config": asdict(self._guard),
                 "n_interactions": self.n_interactions,
@@ -352,7 +354,7 @@ class GuardedPolicy:
     def restore(self, blob: bytes) -> None:
         """Become the saved policy; one saved without a guard is guarded from now on."""
         header, blobs = read_archive(blob)
-        if header.get("policy") != _KIND:
+        if header.get("policy") != GUARDED:
             self._inner.restore(blob)
             self._load({"n_interactions": header.get("n_interactions", 0)}, None)
             return

@@ -22,7 +22,8 @@ from bandit.utility import Scenario
 
 LIVE = "live"
 """Name of the policy that serves at first."""
-_KIND = "league"
+LEAGUE = "league"
+"""What a snapshot of this kind says it is."""
 _N_ALARMS = 24
 _FIRST = 1000
 """Rewards of the first comparison; each is followed by one twice as long."""
@@ -262,7 +263,7 @@ class LeaguePolicy:
 
     def _header(self) -> dict[str, Any]:
         return {
-            "policy": _KIND,
+            "policy": LEAGUE,
             "serving": self.serving,
             "league": {
                 "n_interactions": self.n_interactions,
@@ -280,7 +281,7 @@ class LeaguePolicy:
         """
         header, blobs = read_archive(blob)
         serving, state = LIVE, {"n_interactions": header.get("n_interactions", 0)}
-        if header.get("policy") == _KIND:
+        if header.get("policy") == LEAGUE:
             state = header["league"]
             # A promoted member that is configured no more leaves its place to the first.
             serving = header["serving"] if header["serving"] in self._makers else LIVE

@@ -10,12 +10,13 @@ from bandit.errors import BadInteractionError, BadSnapshotError, NoEligibleArmEr
 from bandit.policies.baselines import MixPolicy
 from bandit.policies.config import PolicyConfig
 from bandit.policies.doubt import WARM
-from bandit.policies.factory import Lineup, make_lineup, make_policy
+from bandit.policies.factory import Lineup, make_lineup, make_policy, maker_of
 from bandit.policies.guarded import GuardConfig
 from bandit.policies.league import LeagueConfig
 from bandit.policies.linear import LinearPolicy
 from bandit.primitives import Arm, Context, Decision, Interaction, Reward
 from bandit.utility import PRESETS
+from serving.snapshots import Canary, load_snapshot, make_snapshot
 
 SCHEMA = {"constant": 1, "embedding": 8, "cluster": 4, "text": 3}
 EDGE = Arm("edge", "edge", "small", 0.0, 0.0)
@@ -177,6 +178,28 @@ def test_a_restored_policy_continues_exactly(learner, make):
     teach(twin, 100, seed=1)
     assert probes(twin) == probes(learner)
     assert twin.n_interactions == learner.n_interactions
+
+
+def test_a_snapshot_says_what_can_be_restored_from_it(learner):
+    teach(learner, 100)
+    blob = learner.snapshot()
+    twin = maker_of(blob)()
+    twin.restore(blob)
+    assert probes(twin) == probes(learner)
+
+
+def test_a_published_policy_passes_its_own_proofs(learner, make):
+    teach(learner, 60)
+    canary = Canary(context(np.random.default_rng(1)), (EDGE, CLOUD), SCENARIO)
+    saved = make_snapshot(learner, version="v-1", position=7, canaries=(canary,))
+    assert probes(load_snapshot(saved, make, floor=FLOOR)) == probes(learner)
+
+
+def test_a_policy_saved_alone_serves_at_once_inside_a_guard_and_a_league():
+    alone = MAKERS["composed"]()
+    teach(alone, 60)
+    saved = make_snapshot(alone, version="v-1", position=7)
+    assert probes(load_snapshot(saved, MAKERS["guarded league"])) == probes(alone)
 
 
 def test_a_restored_policy_doubts_what_it_was_taught_as_much_as_the_first():

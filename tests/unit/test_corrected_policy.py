@@ -9,7 +9,7 @@ from bandit.errors import BadInteractionError, BadSnapshotError
 from bandit.gate import Gatekeeper
 from bandit.policies.config import BadPolicyConfigError, PolicyConfig
 from bandit.policies.corrected import CorrectedPolicy, correction_of
-from bandit.policies.factory import make_policy
+from bandit.policies.factory import make_policy, maker_of
 from bandit.primitives import Gating, Interaction, Judgement, Reward
 from bandit.utility import PRESETS
 from tests.makers import ARMS, context, decision
@@ -218,3 +218,11 @@ def test_a_cascades_score_counts_for_the_model_whose_answer_was_delivered():
     said = Judgement("judge:m", 0.9)
     policy.learn(Interaction(made, Reward(quality=0.9), judgement=said, gating=gate))
     assert list(policy.tallies.by_judge["judge:m"]) == ["cloud"]
+
+
+def test_a_snapshot_says_what_can_be_restored_from_it():
+    policy = make(voters=True)
+    say(policy, 0.5)
+    twin = maker_of(policy.snapshot())()
+    twin.restore(policy.snapshot())
+    assert (twin.config, twin.name) == (policy.config, policy.name)

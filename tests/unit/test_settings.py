@@ -1,5 +1,7 @@
 """Settings: defaults, precedence, and what a mistake gets."""
 
+import re
+
 import pytest
 
 from serving.errors import SettingsError
@@ -219,3 +221,26 @@ def test_a_cascade_that_cannot_be_is_refused(tmp_path, fields, message):
     write(tmp_path, PARTS % fields)
     with pytest.raises(SettingsError, match=message):
         load()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("policy: {challengers: [{name: live}]}", "'live' is the policy that serves"),
+        ("policy: {challengers: [{name: a}, {name: a}]}", "two of them have the same name"),
+        ("policy: {challengers: [{name: a, floor: 0.01}]}", "below policy.floor"),
+        ("policy: {challengers: [{name: a, gama: 3}]}", "did you mean 'gamma'"),
+        ("policy: {challengers: [{gamma: 3}]}", "Field required"),
+        ("policy: {promotion_alpha: 0}", "policy.promotion_alpha"),
+        ("guard: {margin: 1.5}", "guard.margin"),
+        ("guard: {retrial: 0}", "guard.retrial"),
+        ("guard: {run_length: .inf}", "guard.run_length"),
+        ("alarms: {webhook_url: 'ftp://host/'}", "webhook_url must be http"),
+        ("alarms: {webhook_url: 'http:///path'}", "webhook_url must be http"),
+    ],
+)
+def test_a_guard_a_challenger_or_a_webhook_that_cannot_be_is_said(tmp_path, text, says):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=re.escape(says)):
+        load(path)
