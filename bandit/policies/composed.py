@@ -71,7 +71,7 @@ class ComposedPolicy:
         self._spread: dict[str, list[float]] = {}
         self._doubt = Doubt()
         self._cascades = Cascades(config)
-        self._lookout = Lookout(config)
+        self._lookout = Lookout(config, self._layout)
         self._build({})
 
     @property
@@ -178,7 +178,8 @@ class ComposedPolicy:
     ) -> Estimate:
         key = key_of(arm)
         block = self._blocks.of(key)
-        offset = self._lookout.record(block).offsets if offsets is None else offsets
+        record = self._lookout.record(block)
+        offset = record.offsets if offsets is None else offsets
         quality = heads.common + heads.difference[block] + offset[QUALITY]
         quality += arm.features.get("quality_shift", 0.0)
         cost = latency = None
@@ -189,7 +190,8 @@ class ComposedPolicy:
             latency = self._latency.expected(log_ratio, key, _PRIOR_LATENCY_S)
             latency += arm.features.get("queue_s", 0.0)
         energy_j = arm.features.get("energy_j")
-        utility = utility_of(scenario, quality, cost, latency, energy_j=energy_j)
+        sure = quality if offsets else quality - record.caution(self.config.caution)
+        utility = utility_of(scenario, sure, cost, latency, energy_j=energy_j)
         return Estimate(clipped(quality), cost, latency, utility)
 
     def _expected_cost(self, arm: Arm, log_ratio: float) -> float | None:
@@ -239,6 +241,7 @@ class ComposedPolicy:
         if reward.cost_usd is not None or reward.latency_s is not None:
             if answer is not None:
                 self._cascades.note(answer)
+            self._lookout.asked(x)
             for arm, bill in bills(interaction):
                 block = self._met(arm)
                 self._lookout.answered(block, arm)
@@ -350,7 +353,7 @@ class ComposedPolicy:
         self._build(blobs)
         self._blocks = Blocks(header["arms"])
         self._doubt = Doubt(header.get("doubt"))
-        self._lookout = Lookout(self.config, header.get("lookout"))
+        self._lookout = Lookout(self.config, self._layout, header.get("lookout"))
         self._n_votes = header.get("n_votes", header["n_interactions"])
         self._cascades = Cascades(self.config, header.get("cascades"), blobs)
         self._spread = {k: list(v) for k, v in header["spread"].items()}

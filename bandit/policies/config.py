@@ -47,6 +47,8 @@ class PolicyConfig:
         best for had it recovered; 0 leaves it at the floor.
     watch
         Votes, above 0, after which that probability has halved.
+    caution
+        Standard errors, at least 0, by which an arm under watch is trusted less than it looks.
     forgetting
         In (0, 1]: how much of an arm's running correction outlives a vote; 1 forgets nothing.
     newcomer
@@ -62,8 +64,9 @@ class PolicyConfig:
     drift: bool = True
     detector: DetectorName = "both"
     alarm_threshold: float = 26.0
-    widen: float = 0.2
+    widen: float = 0.1
     watch: int = 1500
+    caution: float = 1.5
     forgetting: float = 0.995
     newcomer: int = 20
 
@@ -82,6 +85,7 @@ class PolicyConfig:
             ("alarm_threshold", 1e-6, 1e6),
             ("widen", 0.0, 0.5),
             ("watch", 1, 10**9),
+            ("caution", 0.0, 100.0),
             ("forgetting", 1e-6, 1.0),
             ("newcomer", 0, 10**6),
         ):

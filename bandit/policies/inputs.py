@@ -76,6 +76,11 @@ class Layout:
         of = [name for name, n in self.schema.items() for _ in range(n)]
         return np.array([i for i, name in enumerate(of) if name in chosen], dtype=np.intp)
 
+    def kinds(self) -> NDArray[np.intp]:
+        """Where the features lie that say what a query is about; all, where none does."""
+        about = self.places({"embedding", "cluster"})
+        return about if len(about) else self.places(self.schema)
+
     def flatten(self, context: Context) -> FloatVector:
         """The context as one vector of shape (n_features,).
 

@@ -10,8 +10,10 @@ from bandit.alarm import Alarm, AlarmKind
 from bandit.drift import Change, Detector, DetectorConfig
 from bandit.policies.config import PolicyConfig
 from bandit.policies.doubt import WARM
+from bandit.policies.inputs import Layout
+from bandit.policies.mixture import Mixture
 from bandit.policies.record import KINDS, QUALITY, UNKNOWN, Record
-from bandit.primitives import Arm, Decision
+from bandit.primitives import Arm, Decision, FloatVector
 
 ALARMS = 32
 """Alarms that are remembered."""
@@ -56,11 +58,15 @@ class Lookout:
     ----------
     config
         Which detectors, how much to widen, how much to forget.
+    layout
+        Of the contexts.
     saved
         What `state` gave, to continue from.
     """
 
-    def __init__(self, config: PolicyConfig, saved: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, config: PolicyConfig, layout: Layout, saved: Mapping[str, Any] | None = None
+    ) -> None:
         state = saved or {}
         self._config = config
         self._detects = config.drift and config.detector != "off"
@@ -79,6 +85,7 @@ class Lookout:
         ]
         self._now: dict[str, list[Any]] = {k: [*v] for k, v in state.get("now", {}).items()}
         self.alarms = deque((Alarm(**a) for a in state.get("alarms", ())), ALARMS)
+        self._mixture = Mixture(layout.kinds(), layout.n_features, state.get("mixture"))
         self._decision: Decision | None = None
         self._n_interactions = 0
 
@@ -89,6 +96,7 @@ class Lookout:
             "records": [asdict(record) for record in self.records],
             "detectors": [[d.state() for d in block] for block in self._detectors],
             "now": self._now,
+            "mixture": self._mixture.state(),
             "alarms": [asdict(alarm) for alarm in self.alarms],
         }
 
@@ -134,6 +142,11 @@ class Lookout:
         while len(self.records) <= block:
             self.records.append(Record(arm.arm_id, met_at=self.n_votes))
             self._detectors.append([Detector(c) for c in self._settings])
+
+    def asked(self, x: FloatVector) -> None:
+        """Count a query, once it was answered. A shift of the mix is told, and nothing else."""
+        if self._detects and self._mixture.update(x) and not self._is_warm():
+            self._raise("mix", None, (None, None, "other queries come; nothing was changed"))
 
     def answered(self, block: int, arm: Arm) -> None:
         """Count an answer by the arm of a block, and see whether it still is what it was."""
@@ -224,10 +237,10 @@ class Lookout:
         self._raise(KINDS[kind], record.arm, (before, after, action))
 
     def _raise(
-        self, kind: AlarmKind, arm: str, told: tuple[float | None, float | None, str]
+        self, kind: AlarmKind, arm: str | None, told: tuple[float | None, float | None, str]
     ) -> None:
         if self._decision is None:
             return
         name = self._decision.decision_id
-        alarm_id = f"{name}:{kind}:{arm}"
+        alarm_id = f"{name}:{kind}:{arm or 'all'}"
         self.alarms.append(Alarm(alarm_id, kind, arm, name, self._n_interactions, *told))

@@ -1,5 +1,6 @@
 """What is kept of one arm under one digest, beside the weights of its models."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -8,6 +9,8 @@ KINDS: tuple[Kind, ...] = ("quality", "cost", "latency")
 QUALITY, COST, LATENCY = range(3)
 
 _LONG = 1e9
+_NOISE = 0.25
+"""Standard deviation of a vote around what was expected of it, roughly."""
 
 
 @dataclass(slots=True)
@@ -51,6 +54,12 @@ class Record:
         """Count what was expected of one answer."""
         before = self.usual[kind]
         self.usual[kind] = expected if before is None else 0.98 * before + 0.02 * expected
+
+    def caution(self, deviations: float) -> float:
+        """By how much the quality of an arm under watch may be overestimated."""
+        if self.hope is None:
+            return 0.0
+        return deviations * _NOISE / math.sqrt(self.n_since + 1.0)
 
     def follow(self, residual: float, least: float) -> None:
         """Move the offset of quality toward a residual, by ``least`` or more where it is new."""
