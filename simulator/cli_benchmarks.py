@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from simulator import cli_images, cli_mes
+from simulator import cli_drift, cli_images, cli_mes
 from simulator.markdown import print_table as _print
 from simulator.reporting import reporting
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.command("mes")(cli_mes.mes)
 app.command("images")(cli_images.images)
+app.add_typer(cli_drift.app)
 
 Table = Annotated[str | None, typer.Argument(help="As for simulate.")]
 Edge = Annotated[str | None, typer.Option(help="Model of the edge arm.")]
@@ -36,9 +37,6 @@ Out = Annotated[Path | None, typer.Option(help="Folder for results, one below it
 Workers = Annotated[int | None, typer.Option(help="Processes; default: one a core.")]
 
 _HOME = Path(".pointsman")
-BUDGETS = {"tight": 2.3e-4, "moderate": 6.6e-4, "loose": 1.9e-3}
-"""Dollars a query; at these ceilings ParetoBandit (arXiv 2604.00136) reports .859, .898, .917."""
-_RIVALS = "composed,direct,paretobandit,naive,forgetting,always-edge,always-cloud,oracle"
 
 
 @app.command("cold")
@@ -133,85 +131,6 @@ def _warm_rows(found: Mapping[str, Mapping[str, Any]]) -> Iterable[Sequence[str]
     for policy in found["cold, 500"]["policies"]:
         rewards = [result["policies"][policy]["all"]["reward"] for result in found.values()]
         yield (policy, *(f"{reward:.4f}" for reward in rewards), f"{rewards[3] / rewards[2]:.3f}")
-
-
-@app.command("three-phase")
-def three_phase(
-    table: Table = "paretobandit-test",
-    *,
-    edge: Edge = None,
-    cloud: Cloud = None,
-    arms: Annotated[
-        str | None, typer.Option(help="Models, edge first; default: the protocol's three.")
-    ] = None,
-    drop: Annotated[
-        str | None, typer.Option(help="Model that becomes worse; default: the protocol's.")
-    ] = None,
-    policies: Policies = _RIVALS,
-    seeds: Seeds = 20,
-    workers: Workers = None,
-    out: Out = None,
-    data_dir: DataDir = _HOME,
-) -> None:
-    """Three phases of 608 rounds, a silent drop to .75 in the second, at three budgets."""
-    with reporting():
-        from simulator.inputs import Wishes
-        from simulator.wheel import MODELS
-
-        own = edge is not None or cloud is not None
-        chosen = arms or (None if own else ",".join(MODELS))
-        target = drop or ("cloud" if own or arms else MODELS[1])
-        with _plan(target) as plan:
-            for name, budget in BUDGETS.items():
-                wishes = Wishes(
-                    table=table,
-                    edge=edge,
-                    cloud=cloud,
-                    arms=chosen,
-                    policies=policies,
-                    weights="1,0,0",
-                    drift=str(plan),
-                    seeds=seeds,
-                    budget_usd=budget,
-                    data_dir=data_dir,
-                )
-                found = _run(wishes, out, name, workers)
-                _title(found, f"{name} budget, ${budget:g} a query; {target} drops to .75 in P2")
-                heads = ("P1", "P2", "P3", "P3/P1")
-                spends = ("spend P1", "spend P2", "spend P3")
-                shares = ("dropped arm's share P1", "P2", "P3")
-                column = target if target in found["arms"] else found["arms"][-1]
-                _print(("policy", *heads, *spends, *shares), _phase_rows(found, column))
-
-
-def _plan(target: str) -> Any:
-    """The library's protocol with another arm to drop, as a file for the time of the study."""
-    import tempfile
-    from contextlib import contextmanager
-    from importlib.resources import files
-
-    @contextmanager
-    def written() -> Any:
-        text = files("simulator").joinpath("data/drift/three-phase.yaml").read_text("utf-8")
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "three-phase.yaml"
-            path.write_text(text.replace("arm: cloud", f"arm: {target}"), "utf-8")
-            yield path
-
-    return written()
-
-
-def _phase_rows(found: Mapping[str, Any], dropped: str) -> Iterable[Sequence[str]]:
-    for name, m in found["policies"].items():
-        phases = m["phases"]
-        rewards = [phase["reward"] for phase in phases]
-        yield (
-            name,
-            *(f"{reward:.4f}" for reward in rewards),
-            f"{rewards[2] / rewards[0]:.3f}",
-            *(_shown(phase["spend_over_budget"], 2) for phase in phases),
-            *(f"{phase['share'][dropped]:.2f}" for phase in phases),
-        )
 
 
 @app.command("speed")

@@ -13,6 +13,10 @@ _BATCH = 50
 """Queries whose mean is compared with the mean before them."""
 _MEMORY = 20.0
 """Batches that the mean, and its spread from batch to batch, rest on at most."""
+_KNOWN = 6.0
+"""Batches after which their usual distance is known."""
+_FAR = 1.0
+"""Logarithm of a squared distance, in usual ones, that is far."""
 _SETTINGS = DetectorConfig(tolerance=0.5, threshold=6.0, least=8, noise=0.5)
 
 
@@ -58,20 +62,26 @@ class Mixture:
             return False
         batch, self._sum, self._n = self._sum / _BATCH, np.zeros_like(self._sum), 0
         apart = (batch - self.mean) ** 2
-        moved = self._has_moved(apart[self._places])
-        self._weight = 1.0 if moved else min(_MEMORY, self._weight + 1.0)
+        distance = self._distance(apart)
+        change = None if distance is None else self._detector.update(distance)
+        moved = change is not None and change.mean > _FAR
+        if moved:
+            self._weight = 0.0
+        elif distance is not None and distance > _FAR:
+            # What may be the first of another mix is kept out of what it is compared with.
+            return False
+        self._weight = min(_MEMORY, self._weight + 1.0)
         self.mean += (batch - self.mean) / self._weight
-        if self._weight > 1.0 and not moved:
+        if self._weight > 1.0:
             self._spread += (apart - self._spread) / (self._weight - 1.0)
         return moved
 
-    def _has_moved(self, apart: NDArray[np.float64]) -> bool:
-        if self._weight < 4.0 or not len(apart):
-            return False
+    def _distance(self, apart: NDArray[np.float64]) -> float | None:
+        """Logarithm of the squared distance over what is usual; None until that is known."""
+        if self._weight < _KNOWN or not len(self._places):
+            return None
         usual = np.maximum(self._spread[self._places], 1e-6)
-        distance = float(np.log(np.mean(apart / usual) + 1e-6))
-        change = self._detector.update(distance)
-        return change is not None and change.mean > 0.0
+        return float(np.log(np.mean(apart[self._places] / usual) + 1e-6))
 
     def state(self) -> dict[str, Any]:
         """Everything, as JSON-ready data."""

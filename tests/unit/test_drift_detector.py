@@ -1,0 +1,91 @@
+"""One stream of residuals: what raises an alarm, what is known of it, what is kept."""
+
+import json
+
+import numpy as np
+import pytest
+
+from bandit.drift import BadDetectorError, Change, Detector, DetectorConfig, latest_change
+
+
+def noise(seed, n, mean=0.0, sd=0.2):
+    return (mean + sd * np.random.default_rng(seed).standard_normal(n)).tolist()
+
+
+def alarms(detector, values):
+    return [(i, found) for i, value in enumerate(values) if (found := detector.update(value))]
+
+
+@pytest.mark.parametrize("step", [-0.3, 0.3])
+def test_a_change_is_found_in_either_direction_with_its_size_and_age(step):
+    """One and a half standard deviations; values are clipped there, so that a whole one is left and
+    Page-Hinkley adds .65 a value beyond its tolerance: 26 after forty. It is dated closely."""
+    found = alarms(Detector(DetectorConfig()), noise(1, 200) + noise(2, 80, step))
+    at, change = found[0]
+    assert 200 < at < 250
+    assert change.mean == pytest.approx(step, abs=0.08)
+    assert change.n == pytest.approx(at - 199, abs=8)
+
+
+@pytest.mark.parametrize("name", ["page-hinkley", "adwin"])
+def test_each_of_the_two_finds_a_change_by_itself(name):
+    values = noise(1, 200) + noise(2, 200, -0.3)
+    assert alarms(Detector(DetectorConfig(name)), values)
+
+
+def test_without_a_detector_nothing_is_found():
+    assert not alarms(Detector(DetectorConfig("off")), noise(1, 100) + noise(2, 100, 5.0))
+
+
+def test_one_setting_suits_any_scale():
+    """The same stream, a thousandfold: the same alarms."""
+    values = noise(3, 150) + noise(4, 60, -0.3)
+    small = alarms(Detector(DetectorConfig(noise=0.2)), values)
+    large = alarms(Detector(DetectorConfig(noise=200.0)), [1000.0 * v for v in values])
+    assert [at for at, _ in small] == [at for at, _ in large]
+
+
+def test_values_that_never_change_are_no_alarm():
+    assert not alarms(Detector(DetectorConfig()), [0.0] * 3000)
+
+
+def test_one_wild_value_is_no_alarm():
+    assert not alarms(Detector(DetectorConfig()), [*noise(5, 100), -1e9, *noise(6, 100)])
+
+
+def test_a_restored_detector_raises_the_same_alarms():
+    values = noise(7, 700) + noise(8, 60, -0.3) + noise(9, 100, 0.3)
+    one = Detector(DetectorConfig())
+    first = alarms(one, values[:720])
+    two = Detector(DetectorConfig(), json.loads(json.dumps(one.state())))
+    assert two.state() == one.state()
+    assert alarms(two, values[720:]) == alarms(one, values[720:])
+    assert two.state() == one.state()
+    assert not first
+
+
+def test_what_is_kept_is_bounded():
+    detector = Detector(DetectorConfig())
+    for value in noise(10, 5000):
+        detector.update(value)
+    assert len(detector.state()["values"]) <= 512
+
+
+def test_the_last_change_is_dated_by_likelihood():
+    values = [0.1, -0.1] * 20 + [-0.3, -0.5] * 10
+    assert latest_change(values) == Change(pytest.approx(-0.4), 20)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("name", "kswin"),
+        ("tolerance", 0.0),
+        ("threshold", float("nan")),
+        ("confidence", 1.0),
+        ("least", 4),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_by_name(setting, value):
+    with pytest.raises(BadDetectorError, match=setting):
+        DetectorConfig(**{setting: value})
