@@ -19,7 +19,13 @@ from matplotlib import pyplot as plt
 
 WINDOW = 50
 PHASES = ("good", "bad", "good")
-COLOURS = {"guard": "tab:red", "quality": "tab:purple", "promotion": "tab:green"}
+COLOURS = {
+    "quality": "tab:purple",
+    "guard": "tab:red",
+    "promotion": "tab:green",
+    "cost": "tab:brown",
+    "latency": "tab:gray",
+}
 
 
 @dataclass(frozen=True)
@@ -91,8 +97,9 @@ def draw(asked: list[Asked], alarms: list[tuple[int, dict[str, str]]], out: Path
     axes.axvspan(third, 2 * third, color="tab:orange", alpha=0.15, label="the cloud is bad")
     for kind in dict.fromkeys(alarm["kind"] for _, alarm in alarms):
         places = [at for at, alarm in alarms if alarm["kind"] == kind]
-        colour = COLOURS.get(kind, "tab:gray")
-        axes.vlines(places, 0, 1, color=colour, linewidth=1, label=f"alarm: {kind}")
+        colour = COLOURS.get(kind, "tab:olive")
+        style = "-" if kind in ("quality", "guard", "promotion") else "--"
+        axes.vlines(places, 0, 1, colour, style, linewidth=1.2, label=f"alarm: {kind}")
     axes.set(xlabel="query", ylabel="share of 50 queries", ylim=(0, 1.02), xlim=(0, len(asked)))
     axes.legend(loc="upper center", ncols=3, bbox_to_anchor=(0.5, 1.17), frameon=False)
     figure.savefig(out, dpi=90)
@@ -103,7 +110,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="the service")
     parser.add_argument("--stand-in", default="http://127.0.0.1:8123", help="its cloud")
-    parser.add_argument("--queries", type=int, default=600, help="queries a phase")
+    parser.add_argument("--queries", type=int, default=400, help="queries a phase")
     parser.add_argument("--scenario", default="quality")
     parser.add_argument("--out", type=Path, default=Path("live-demo.png"))
     given = parser.parse_args()
