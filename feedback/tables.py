@@ -98,6 +98,11 @@ feedback = Table(
     Column("at", _when, nullable=False),
     Column("will_apply", Boolean, nullable=False),
     Column("reason", Text),
+    Index(
+        "ix_feedback_audits",
+        "at",
+        postgresql_where=text("metric = 'judge' AND tags ->> 'audit' = 'drawn'"),
+    ),
 )
 
 defaults = Table(

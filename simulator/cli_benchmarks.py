@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from simulator import cli_drift, cli_images, cli_mes
+from simulator.cli_judge import judge as judge_study
 from simulator.markdown import print_table as _print
 from simulator.reporting import reporting
 
@@ -35,6 +36,8 @@ Policies = Annotated[str | None, typer.Option(help="Comma-separated; default: al
 DataDir = Annotated[Path, typer.Option(help="Where models and features are kept.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for results, one below it for each run.")]
 Workers = Annotated[int | None, typer.Option(help="Processes; default: one a core.")]
+
+app.command("judge")(judge_study)
 
 _HOME = Path(".pointsman")
 

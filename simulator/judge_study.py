@@ -1,11 +1,12 @@
 """A made-up world where a judge likes the wrong arm, and runs that see who wins."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bandit.auditing import AuditConfig
-from bandit.judging import Interval
+from bandit.auditing import AuditConfig, AuditPlan
+from bandit.judging import Interval, Tally
 from bandit.policies.config import PolicyConfig
 from bandit.policies.corrected import CorrectedPolicy
 from bandit.policies.factory import make_policy
@@ -52,7 +53,7 @@ class JudgeRun:
     labels
         Answers that people gave.
     intervals, truth
-        Each arm's corrected mean quality with its interval, and its mean over the table.
+        Each arm's corrected mean quality with its interval, and the mean of what it answered.
     """
 
     right: float
@@ -89,13 +90,19 @@ def make_world(config: JudgeWorld) -> tuple[ReplayTable, FeatureBank]:
 
 
 def run_judged(
-    world: JudgeWorld, panel: PanelConfig, *, rounds: int, seed: int, correct: bool = True
+    world: JudgeWorld,
+    panel: PanelConfig,
+    *,
+    rounds: int,
+    seed: int,
+    correct: bool = True,
+    voters: bool = False,
 ) -> JudgeRun:
     """One run of the default policy, corrected or not, under a panel."""
     table, bank = make_world(replace(world, seed=seed))
     config = PolicyConfig("composed", bank.sizes)
     inner = make_policy(config)
-    policy = CorrectedPolicy.around(inner, config) if correct else inner
+    policy = CorrectedPolicy.around(inner, config, voters=voters) if correct else inner
     driver = Driver(
         World(table, NO_DRIFT, n_arms=2, rounds=rounds, seed=seed),
         policy,
@@ -114,8 +121,46 @@ def run_judged(
         labels,
         float((trace.best - trace.reward).mean()),
         intervals,
-        {EDGE: float(table.quality[:, 0].mean()), CLOUD: float(table.quality[:, 1].mean())},
+        {
+            arm: float(trace.quality[trace.arm == j].mean(dtype=np.float64))
+            for j, arm in enumerate((EDGE, CLOUD))
+        },
     )
+
+
+def audited_scores(
+    config: AuditConfig, *, seed: int, n: int = 250, rare: float = 0.4
+) -> tuple[Tally, float]:
+    """Scores of one arm, audited as a plan says, and the true mean of the answers that were scored.
+
+    The judge is .3 too kind on a third of the answers and right on the others; the arm is ``rare``
+    of the traffic. No policy learns here, so that hundreds of seeds take seconds.
+    """
+    rng = np.random.default_rng([seed, 43])
+    plan, tally, truths = AuditPlan(), Tally(), []
+    for _ in range(n):
+        arm = EDGE if rng.random() < rare else CLOUD
+        truth = float(np.clip(0.5 + 0.1 * rng.standard_normal(), 0.0, 1.0))
+        score = float(np.clip(truth + 0.3 * (rng.random() < 1 / 3), 0.0, 1.0))
+        p = plan.probability(config, JUDGE, arm, score=score, expected=0.5)
+        plan.judged(JUDGE, arm, score=score, expected=0.5)
+        verdict = float(np.clip(truth + 0.05 * rng.standard_normal(), 0.0, 1.0))
+        drawn = rng.random() < p
+        if drawn:
+            plan.audited(
+                JUDGE, arm, score=score, expected=0.5, residual=verdict - score, weight=1.0 / p
+            )
+        if arm == EDGE:
+            truths.append(truth)
+            tally.judged(score)
+            if drawn:
+                tally.audited(score, verdict, 1.0 / p)
+    return tally, float(np.mean(truths))
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    """Mean and standard deviation, as the tables show them."""
+    return f"{np.mean(values):.{digits}f} ± {np.std(values):.{digits}f}"
 
 
 def biased(
