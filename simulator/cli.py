@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from simulator import cli_benchmarks, cli_grading, cli_logs, cli_report
+from simulator import cli_benchmarks, cli_cascade, cli_grading, cli_logs, cli_report
 from simulator.reporting import reporting
 
 # ruff: noqa: PLC0415 - see the first lines
@@ -21,6 +21,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(cli_logs.app)
 app.add_typer(cli_report.app)
 cli_benchmarks.app.command("grade")(cli_grading.collect)
+cli_benchmarks.app.add_typer(cli_cascade.app)
 app.add_typer(cli_benchmarks.app, name="benchmarks")
 
 

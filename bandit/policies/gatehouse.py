@@ -8,7 +8,7 @@ is what looking at the edge's answer is worth, and prices the cascade as an arm.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +21,11 @@ from bandit.policies.signals import MAX_SIGNALS, SignalScale
 _PRIOR_QUALITY = 0.7
 _HUNCH = 0.35
 """Quality between the answer that looks best and the one that looks worst, before any label."""
-_RIDGE = 40.0
+_RIDGE = 100.0
 _CONSTANT = 3.0
 """The ridge holds on to a level that is learned from it a ninth as much as to a slope."""
+_DOUBT = 1.0
+"""What a correction's trust starts with: as much as a hundred corrections by a tenth."""
 _KEEP = 0.999
 """What a label's weight becomes with every later label: a thousand are remembered."""
 _N_FEATURES = 2 * MAX_SIGNALS + 4
@@ -75,6 +77,8 @@ class Gatehouse:
         self._calibrations = {
             digest: Calibration(**kept) for digest, kept in state.get("calibrations", {}).items()
         }
+        self._edge_trust = _Trust(state.get("edge_trust", (_DOUBT, _DOUBT)))
+        self._cloud_trust = _Trust(state.get("cloud_trust", (0.5 * _DOUBT, _DOUBT)))
         # Ten corrections of a tenth stand in until real ones are seen.
         self._sums: list[float] = list(state.get("sums", (0.0, 10 * 0.1**2, 10.0)))
 
@@ -87,11 +91,11 @@ class Gatehouse:
             If a signal is not finite.
         """
         x, hunch = self._features(answer)
-        raw = answer.edge_quality + hunch + float(self._edge.theta @ x)
+        raw = answer.edge_quality + self._edge_trust.share * (hunch + float(self._edge.theta @ x))
         calibration = self._calibrations.get(answer.digest)
         return Assessment(
             raw if calibration is None else calibration(raw),
-            answer.cloud_quality + float(self._cloud.theta @ x),
+            answer.cloud_quality + self._cloud_trust.share * float(self._cloud.theta @ x),
         )
 
     def _features(self, answer: EdgeAnswer) -> tuple[Vector, float]:
@@ -119,19 +123,22 @@ class Gatehouse:
     def learn_edge(self, answer: EdgeAnswer, quality: float) -> None:
         """Learn how good the edge's answer was."""
         x, hunch = self._features(answer)
-        base = answer.edge_quality + hunch
+        correction = hunch + float(self._edge.theta @ x)
         known = self._calibrations.pop(answer.digest, None) or Calibration()
-        known.learn(base + float(self._edge.theta @ x), quality)
+        known.learn(answer.edge_quality + self._edge_trust.share * correction, quality)
+        self._edge_trust.learn(correction, quality - answer.edge_quality)
         # The latest digest lies last; the oldest goes.
         self._calibrations[answer.digest] = known
         while len(self._calibrations) > 4:
             del self._calibrations[next(iter(self._calibrations))]
-        self._edge.learn(x, quality - base, keep=_KEEP)
+        self._edge.learn(x, quality - answer.edge_quality - hunch, keep=_KEEP)
 
     def learn_cloud(self, answer: EdgeAnswer, quality: float) -> None:
         """Learn how good the cloud's answer was where the edge's was not accepted."""
         x, _ = self._features(answer)
-        self._cloud.learn(x, quality - answer.cloud_quality, keep=_KEEP)
+        missed = quality - answer.cloud_quality
+        self._cloud_trust.learn(float(self._cloud.theta @ x), missed)
+        self._cloud.learn(x, missed, keep=_KEEP)
 
     @property
     def more(self) -> float:
@@ -151,6 +158,8 @@ class Gatehouse:
             "scale": self._scale.state(),
             "calibrations": {d: c.state() for d, c in self._calibrations.items()},
             "sums": self._sums,
+            "edge_trust": self._edge_trust.sums,
+            "cloud_trust": self._cloud_trust.sums,
             "edge_steps": self._edge.steps,
             "cloud_steps": self._cloud.steps,
         }
@@ -164,6 +173,27 @@ class Gatehouse:
             for part in _PARTS
             if model.steps
         }
+
+
+class _Trust:
+    """How much of a correction came true: the slope of what was missed on what was corrected.
+
+    A regression on few labels corrects too boldly, and whoever acts on the boldest corrections
+    would believe that signals tell more than they do.
+    """
+
+    def __init__(self, sums: Sequence[float]) -> None:
+        self.sums = list(sums)
+
+    @property
+    def share(self) -> float:
+        """The share of a correction to make, in [0, 1]."""
+        return min(1.0, max(0.0, self.sums[0] / self.sums[1]))
+
+    def learn(self, correction: float, missed: float) -> None:
+        """Take in a correction that was made before the truth was known, and the truth."""
+        self.sums[0] = 0.998 * self.sums[0] + correction * missed
+        self.sums[1] = 0.998 * self.sums[1] + correction * correction
 
 
 def _ridge(steps: int, name: str, blobs: Mapping[str, bytes]) -> Ridge:

@@ -1,0 +1,187 @@
+"""The parts of a gate: scale, calibration, what a cascade is worth, whose lesson it is."""
+
+import itertools
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bandit.errors import BadInteractionError
+from bandit.policies.cascades import bills, joined, judged_pair, stretched
+from bandit.policies.inputs import check_interaction
+from bandit.policies.isotonic import Calibration, isotonic
+from bandit.policies.signals import SignalScale
+from bandit.primitives import Arm, Estimate, Gating, Interaction, Prediction, Reward
+from bandit.utility import Scenario
+from features.answer import READ_CHARS, answer_signals
+from tests.makers import decision
+
+QUALITY = Scenario("quality-only", 1.0, 0.0, 0.0)
+EDGE = Arm("edge", "edge", "small", 0.1, 0.1, digest="small:1")
+CLOUD = Arm("cloud", "cloud", "large", 2.0, 8.0)
+BOTH = Arm("cascade", "cascade", "small+large", parts=("edge", "cloud"))
+JUDGED = Prediction(("accept", "escalate"), (0.75, 0.25), "v")
+
+
+def gated(verdict="escalate", **changes):
+    p = JUDGED.propensity(verdict)
+    values = {"edge_cost_usd": 0.001, "edge_latency_s": 1.0, **changes}
+    return Gating("edge", "cloud", {"margin_mean": 0.5}, JUDGED, verdict, p, **values)
+
+
+def cascaded(gating):
+    made = decision(arms=(EDGE, CLOUD, BOTH), arm="cascade")
+    return Interaction(made, Reward(None, 0.005, 4.0), signals=gating.signals, gating=gating)
+
+
+def test_isotonic_regression_is_the_best_monotone_fit():
+    """Against every monotone fit with levels on a grid of five."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 5, size=6) / 4.0
+    x, level = isotonic(np.arange(6.0), y)
+    fitted = level[np.searchsorted(np.append((x[:-1] + x[1:]) / 2, np.inf), np.arange(6.0))]
+    grid = np.linspace(0.0, 1.0, 5)
+    best = min(
+        float(((np.array(fit) - y) ** 2).sum())
+        for fit in itertools.combinations_with_replacement(grid, 6)
+    )
+    assert float(((fitted - y) ** 2).sum()) <= best + 1e-12
+    assert (np.diff(level) > 0.0).all()
+
+
+@pytest.mark.parametrize("n", [1, 30, 200, 700])
+def test_calibration_keeps_the_order_of_answers(n):
+    rng = np.random.default_rng(n)
+    calibration = Calibration()
+    for x in rng.random(n):
+        calibration.learn(float(x), float(rng.random() < x * x))
+    found = [calibration(float(x)) for x in np.linspace(-0.2, 1.2, 50)]
+    assert (np.diff(found) > 0.0).all()
+
+
+def test_calibration_comes_near_the_truth():
+    """Predicted x, true x squared: off by up to a quarter before. A block of some 50 of the last
+    500 pairs has a standard error of .07; a tenth on average is far less than before."""
+    rng = np.random.default_rng(3)
+    calibration = Calibration()
+    for x in rng.random(700):
+        calibration.learn(float(x), float(rng.random() < x * x))
+    grid = np.linspace(0.1, 0.9, 30)
+    before = np.abs(grid - grid**2).mean()
+    after = np.mean([abs(calibration(float(x)) - x * x) for x in grid])
+    assert after < 0.1 < before
+
+
+def test_a_calibration_continues_exactly():
+    rng = np.random.default_rng(4)
+    first = Calibration()
+    for x in rng.random(90):
+        first.learn(float(x), float(rng.random() < x))
+    twin = Calibration(**first.state())
+    for x in rng.random(90):
+        for calibration in (first, twin):
+            calibration.learn(float(x), 1.0 - float(x))
+    assert [first(x) for x in (0.1, 0.5, 0.9)] == [twin(x) for x in (0.1, 0.5, 0.9)]
+
+
+def test_signals_are_standardised_by_the_model_that_gave_them():
+    scale = SignalScale()
+    rng = np.random.default_rng(5)
+    for x in rng.normal(-2.0, 0.5, size=400):
+        scale.note({"logprob_mean": float(x)}, "small:1")
+    z, known = scale.vector({"logprob_mean": -1.5}, "small:1")
+    assert z[0] == pytest.approx(1.0, abs=0.15)
+    assert known.sum() == 1.0
+
+
+def test_a_new_digest_starts_from_the_last_scale_and_leaves_it_soon():
+    scale = SignalScale()
+    for _ in range(100):
+        scale.note({"logprob_mean": -2.0}, "small:1")
+    assert scale.vector({"logprob_mean": -2.0}, "small:2")[0][0] == pytest.approx(0.0)
+    for i in range(400):
+        scale.note({"logprob_mean": -8.0 + (-1) ** i}, "small:2")
+    assert abs(scale.vector({"logprob_mean": -8.0}, "small:2")[0][0]) < 0.3
+
+
+def test_before_any_label_a_sure_answer_looks_better_than_an_unsure_one():
+    scale = SignalScale()
+    for x in np.linspace(-3.0, -0.5, 50):
+        scale.note({"logprob_mean": float(x), "n_tokens": 40.0 - 5.0 * float(x)}, "small:1")
+    hunches = [
+        scale.hunch(scale.vector({"logprob_mean": x}, "small:1")[0]) for x in (-3.0, -1.5, -0.5)
+    ]
+    assert hunches == sorted(hunches)
+    assert scale.hunch(scale.vector({}, "small:1")[0]) == 0.5
+
+
+def test_a_cascade_is_worth_what_its_formula_says():
+    """At equal utilities the gain of looking is s / sqrt(2 pi), and half the answers escalate;
+    exploration is even there and leaves nothing of the gain, so the gate is made sharp."""
+    edge, cloud = Estimate(0.6, 0.0, 1.0, 0.6), Estimate(0.6 + 1e-9, 0.004, 2.0, 0.6 + 1e-9)
+    found = joined(edge, cloud, QUALITY, told=0.2, more=1e-3, sharpness=1e9)
+    assert found.utility == pytest.approx(0.6 + 0.2 / math.sqrt(2 * math.pi) + 5e-4, abs=1e-4)
+    assert found.cost_usd == pytest.approx(0.002, abs=2e-5)
+    assert found.latency_s == pytest.approx(2.0, abs=0.01)
+
+
+def test_the_weak_model_is_skipped_when_the_strong_one_will_be_needed_anyway():
+    """With money dear enough to matter and the cloud far better, the edge's bill buys nothing."""
+    priced = replace(QUALITY, cost_price=20.0)
+    edge, cloud = Estimate(0.2, 0.002, 1.0, 0.2), Estimate(0.9, 0.004, 2.0, 0.9)
+    both = joined(edge, cloud, priced, told=0.1, more=0.0, sharpness=1e9)
+    assert both.utility - priced.charge(both.cost_usd) < cloud.utility - priced.charge(0.004)
+
+
+def test_where_money_is_dear_a_cascade_keeps_nearly_every_answer():
+    priced = replace(QUALITY, cost_price=200.0)
+    edge, cloud = Estimate(0.6, 0.0, 1.0, 0.6), Estimate(0.7, 0.004, 2.0, 0.7)
+    both = joined(edge, cloud, priced, told=0.1, more=0.0, sharpness=1e9)
+    assert both.cost_usd < 0.01 * cloud.cost_usd
+
+
+def test_plain_arms_alone_are_not_stretched():
+    assert stretched([0.1, 0.7], (EDGE, CLOUD)) == [0.1, 0.7]
+
+
+def test_an_escalated_cascade_bills_both_of_its_arms_for_their_own_part():
+    found = {arm.arm_id: bill for arm, bill in bills(cascaded(gated()))}
+    assert found["edge"] == Reward(None, 0.001, 1.0)
+    assert found["cloud"] == Reward(None, pytest.approx(0.004), pytest.approx(3.0))
+
+
+def test_an_accepted_cascade_bills_its_edge_alone():
+    assert [arm.arm_id for arm, _ in bills(cascaded(gated("accept")))] == ["edge"]
+
+
+def test_a_forced_verdict_bills_nobody():
+    assert list(bills(cascaded(gated(forced=True)))) == []
+
+
+def test_a_plain_cloud_answer_shows_no_signals_of_the_edge():
+    made = decision(arms=(EDGE, CLOUD), arm="cloud")
+    assert judged_pair(Interaction(made, Reward(0.5))) is None
+    edge = decision(arms=(EDGE, CLOUD, BOTH), arm="edge")
+    pair = judged_pair(Interaction(edge, Reward(0.5), signals={"margin_mean": 0.5}))
+    assert (pair.edge, pair.cloud, pair.digest) == ("edge", "cloud", "small:1")
+
+
+def test_a_verdict_without_a_probability_is_refused():
+    with pytest.raises(BadInteractionError, match=r"gating\.propensity"):
+        check_interaction(cascaded(replace(gated(), propensity=0.0)))
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "\ud800", "a" * 100_000, "½²³ ٣٤٥ 数字", "#" * 50, "\0", "'" * 9]
+)
+def test_any_text_gives_finite_signals(text):
+    found = answer_signals(text, text)
+    assert found.keys() == answer_signals("x").keys()
+    assert all(math.isfinite(value) for value in found.values())
+
+
+def test_a_long_answer_is_read_at_both_ends():
+    text = "I cannot say. " + "word " * READ_CHARS + "The answer is 7."
+    found = answer_signals(text)
+    assert (found["refuses"], found["concludes"], found["breaks_off"]) == (1.0, 1.0, 0.0)
