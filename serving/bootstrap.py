@@ -344,6 +344,12 @@ def _policy_maker(settings: Settings, featurizer: Featurizer) -> Callable[[], Po
         gamma=given.gamma,
         floor=given.floor,
         gamma_votes=given.gamma_votes,
+        drift=given.drift,
+        detector=given.detector,
+        alarm_threshold=given.alarm_threshold,
+        widen=given.widen,
+        forgetting=given.forgetting,
+        newcomer=given.newcomer,
     )
     challengers = {
         one.name: replace(

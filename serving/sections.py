@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from bandit.budget import Budget
+from bandit.drift import DetectorName
 from bandit.errors import BanditError, PointsmanError
 from bandit.primitives import Tier
 from bandit.utility import Scenario
@@ -337,6 +338,31 @@ class PolicySettings(_Section):
     )
     floor: float = Field(
         default=0.02, ge=0.001, le=0.5, description="least probability of an eligible arm"
+    )
+    drift: bool = Field(default=True, description="whether composed handles drift")
+    detector: DetectorName = Field(
+        default="both", description="what finds changes: both, page-hinkley, adwin or off"
+    )
+    alarm_threshold: float = Field(
+        default=26.0,
+        gt=0,
+        le=1e6,
+        description="of Page-Hinkley, in standard deviations; higher alarms later",
+    )
+    widen: float = Field(
+        default=0.1,
+        ge=0,
+        le=0.5,
+        description="least probability of an arm that became worse, where it may have recovered",
+    )
+    forgetting: float = Field(
+        default=0.99,
+        gt=0,
+        le=1,
+        description="share of an arm's running correction that outlives a vote; 1 forgets nothing",
+    )
+    newcomer: int = Field(
+        default=20, ge=0, le=1_000_000, description="votes for which a new arm is drawn evenly"
     )
     challengers: tuple[ChallengerSettings, ...] = Field(
         default=(), max_length=8, description="policies that learn beside it, in the shadow"

@@ -249,9 +249,22 @@ class ComposedPolicy:
         self.n_interactions += 1
 
     def _met(self, arm: Arm) -> int:
-        block = self._blocks.add(key_of(arm))
+        key = key_of(arm)
+        if key not in self._blocks.arms:
+            spare = self._lookout.spare(arm)
+            if spare is not None:
+                self._begin_anew(spare, key)
+        block = self._blocks.add(key)
         self._lookout.meet(block, arm)
         return block
+
+    def _begin_anew(self, block: int, key: str) -> None:
+        """Give the block of a digest that is long gone to another."""
+        for model in (self._difference, self._cost.model, self._latency.model):
+            model.forget(block)
+        for magnitude in (self._cost, self._latency):
+            magnitude.start_over(self._blocks.arms[block])
+        self._blocks.arms[block] = key
 
     def _edge_answer(self, x: FloatVector, interaction: Interaction) -> EdgeAnswer | None:
         pair = judged_pair(interaction)

@@ -21,6 +21,8 @@ _SETTLED = 100
 """Votes after which the others are known well enough for a new arm to be a new one."""
 _PATIENCE = 4
 """Answers per vote wanted after which a new arm that nobody judges is new no more."""
+_DIGESTS = 2
+"""Digests of an arm whose lessons are kept: what runs now, and what it may be rolled back to."""
 _FOLLOW = 0.05
 """Least share of a residual that corrects an arm under watch."""
 _CAUTION = 3.0
@@ -143,6 +145,19 @@ class Lookout:
             self.records.append(Record(arm.arm_id, met_at=self.n_votes))
             self._detectors.append([Detector(c) for c in self._settings])
 
+    def spare(self, arm: Arm) -> int | None:
+        """A block that an arm with yet another digest may have: it keeps its last two.
+
+        What is kept of the block begins anew.
+        """
+        own = [b for b, record in enumerate(self.records) if record.arm == arm.arm_id]
+        if len(own) < _DIGESTS:
+            return None
+        block = min(own, key=lambda b: self.records[b].answered_at)
+        self.records[block] = Record(arm.arm_id, met_at=self.n_votes)
+        self._detectors[block] = [Detector(c) for c in self._settings]
+        return block
+
     def asked(self, x: FloatVector) -> None:
         """Count a query, once it was answered. A shift of the mix is told, and nothing else."""
         if self._detects and self._mixture.update(x) and not self._is_warm():
@@ -150,7 +165,9 @@ class Lookout:
 
     def answered(self, block: int, arm: Arm) -> None:
         """Count an answer by the arm of a block, and see whether it still is what it was."""
-        self.records[block].n_answered += 1
+        record = self.records[block]
+        record.n_answered += 1
+        record.answered_at = self._n_interactions
         if self._decision is None or not self._config.drift:
             return
         at, known = self._decision.decided_at.timestamp(), self._now.get(arm.arm_id)

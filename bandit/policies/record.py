@@ -25,6 +25,8 @@ class Record:
         Votes that the policy had learned from when the arm first answered.
     n_judged, n_answered
         Its own votes and answers since.
+    answered_at
+        Interactions that the policy had learned from at its last answer.
     offsets
         What is added to the models: quality in its own unit, the logarithms of cost and latency.
     n_since
@@ -43,6 +45,7 @@ class Record:
     met_at: int = 0
     n_judged: int = 0
     n_answered: int = 0
+    answered_at: int = 0
     offsets: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     n_since: float = _LONG
     usual: list[float | None] = field(default_factory=lambda: [None, None, None])

@@ -116,6 +116,34 @@ def test_a_digest_that_comes_back_is_known_at_once():
     assert before == pytest.approx(0.92, abs=0.06)
 
 
+def test_an_arm_may_change_its_digest_any_number_of_times():
+    """Two digests are kept of it; blocks of weights are few."""
+    world = World(seed=3)
+    for i in range(40):
+        world.change("cloud", digest=f"c{i}")
+        world.run(12)
+    assert len(world.policy.alarms) > 10
+    assert len(world.policy._blocks.arms) == 3
+    probe = at(np.random.default_rng(0))
+    world.change("cloud", digest="another")
+    twin = make_policy(PolicyConfig("composed", SCHEMA))
+    twin.restore(world.policy.snapshot())
+    one, two = (p.predict(probe, world.arms, world.scenario) for p in (world.policy, twin))
+    assert one.pmf == two.pmf
+
+
+def test_a_block_that_is_given_away_has_forgotten_everything():
+    """The third digest is met as a new arm would be: nothing of the first is in its estimate."""
+    world = World(seed=3)
+    probe = at(np.random.default_rng(0))
+    world.run(200)
+    world.policy._begin_anew(world.policy._block(CLOUD), "nobody")
+    block = world.policy._blocks.of("nobody")
+    x = world.policy._layout.flatten(probe)
+    assert world.policy._difference.predict(x, block) == 0.0
+    assert world.policy._difference.predict_latest(x, block) == 0.0
+
+
 def test_another_price_is_told_once():
     world = World(seed=4)
     world.run(150)
