@@ -123,10 +123,10 @@ class ComposedPolicy:
     def _floors(self, arms: Sequence[Arm], charges: Sequence[float], gap: float) -> list[float]:
         floors = [affordable_floor(self.config.floor, charges, gap)] * len(arms)
         for i, arm in enumerate(arms):
-            if not arm.parts and self._lookout.is_new(self._block(arm)):
+            if not arm.parts and self._lookout.is_new(key_of(arm), self._block(arm)):
                 # Drawn evenly, or as often as can be afforded.
-                even = affordable_floor(1.0 / len(arms), (charges[i], min(charges)), gap)
-                floors[i] = max(floors[i], even)
+                dearer = (charges[i] - min(charges)) / gap
+                floors[i] = max(floors[i], 1.0 / len(arms) / (1.0 + dearer) ** 1.5)
         return floors
 
     def _watched(self, arms: Sequence[Arm]) -> Iterator[tuple[int, Sequence[float]]]:

@@ -10,7 +10,7 @@ from bandit.alarm import Alarm, AlarmKind
 from bandit.drift import Change, Detector, DetectorConfig
 from bandit.policies.config import PolicyConfig
 from bandit.policies.doubt import WARM
-from bandit.policies.inputs import Layout
+from bandit.policies.inputs import Layout, key_of
 from bandit.policies.mixture import Mixture
 from bandit.policies.record import KINDS, QUALITY, UNKNOWN, Record
 from bandit.primitives import Arm, Decision, FloatVector
@@ -19,6 +19,8 @@ ALARMS = 32
 """Alarms that are remembered."""
 _SETTLED = 100
 """Votes after which the others are known well enough for a new arm to be a new one."""
+_KEYS = 256
+"""Arms under their digests whose coming is remembered."""
 _PATIENCE = 4
 """Answers per vote wanted after which a new arm that nobody judges is new no more."""
 _DIGESTS = 2
@@ -88,6 +90,8 @@ class Lookout:
         self._now: dict[str, list[Any]] = {k: [*v] for k, v in state.get("now", {}).items()}
         self.alarms = deque((Alarm(**a) for a in state.get("alarms", ())), ALARMS)
         self._mixture = Mixture(layout.kinds(), layout.n_features, state.get("mixture"))
+        self._came: dict[str, int] = dict(state.get("came", {}))
+        self._arms: tuple[Arm, ...] = ()
         self._decision: Decision | None = None
         self._n_interactions = 0
 
@@ -98,6 +102,7 @@ class Lookout:
             "records": [asdict(record) for record in self.records],
             "detectors": [[d.state() for d in block] for block in self._detectors],
             "now": self._now,
+            "came": self._came,
             "mixture": self._mixture.state(),
             "alarms": [asdict(alarm) for alarm in self.alarms],
         }
@@ -108,17 +113,16 @@ class Lookout:
         """What is kept of a block; of one that was never taught, that nothing is known."""
         return self.records[block] if block < len(self.records) else UNKNOWN
 
-    def is_new(self, block: int) -> bool:
-        """Whether an arm came when others were known already, and has few votes yet."""
+    def is_new(self, key: str, block: int) -> bool:
+        """Whether an arm came when others were known already, and has few votes yet.
+
+        One that could have been drawn all along, and was too dear, is not new.
+        """
         wanted = self._config.newcomer if self._config.drift else 0
-        if block >= len(self.records):
-            return wanted > 0 and self.n_votes >= _SETTLED
-        record = self.records[block]
-        return (
-            record.met_at >= _SETTLED
-            and record.n_judged < wanted
-            and record.n_answered < _PATIENCE * wanted
-        )
+        if self._came.get(key, self.n_votes) < _SETTLED:
+            return False
+        record = self.record(block)
+        return record.n_judged < wanted and record.n_answered < _PATIENCE * wanted
 
     @property
     def watches(self) -> bool:
@@ -138,11 +142,17 @@ class Lookout:
     def begin(self, decision: Decision, n_interactions: int) -> None:
         """Make ready for the lessons of a decision."""
         self._decision, self._n_interactions = decision, n_interactions
+        if decision.arms is not self._arms:
+            self._arms = decision.arms
+            for arm in decision.arms:
+                self._came.setdefault(key_of(arm), self.n_votes)
+            while len(self._came) > _KEYS:
+                del self._came[next(iter(self._came))]
 
     def meet(self, block: int, arm: Arm) -> None:
         """Make room for a block that will be taught."""
         while len(self.records) <= block:
-            self.records.append(Record(arm.arm_id, met_at=self.n_votes))
+            self.records.append(Record(arm.arm_id))
             self._detectors.append([Detector(c) for c in self._settings])
 
     def spare(self, arm: Arm) -> int | None:
@@ -154,7 +164,7 @@ class Lookout:
         if len(own) < _DIGESTS:
             return None
         block = min(own, key=lambda b: self.records[b].answered_at)
-        self.records[block] = Record(arm.arm_id, met_at=self.n_votes)
+        self.records[block] = Record(arm.arm_id)
         self._detectors[block] = [Detector(c) for c in self._settings]
         return block
 

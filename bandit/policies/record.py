@@ -21,8 +21,6 @@ class Record:
     ----------
     arm
         Its id.
-    met_at
-        Votes that the policy had learned from when the arm first answered.
     n_judged, n_answered
         Its own votes and answers since.
     answered_at
@@ -42,7 +40,6 @@ class Record:
     """
 
     arm: str = ""
-    met_at: int = 0
     n_judged: int = 0
     n_answered: int = 0
     answered_at: int = 0

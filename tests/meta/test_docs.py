@@ -30,6 +30,12 @@ def test_the_policy_settings_default_to_the_policys_own():
     assert policy.model_dump(exclude={"draw_seed", "challengers", "promotion_alpha"}) == {
         "name": core.name,
         "gamma": core.gamma,
+        "drift": core.drift,
+        "detector": core.detector,
+        "alarm_threshold": core.alarm_threshold,
+        "widen": core.widen,
+        "forgetting": core.forgetting,
+        "newcomer": core.newcomer,
         "floor": core.floor,
         "gamma_votes": core.gamma_votes,
     }
