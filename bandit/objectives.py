@@ -77,7 +77,9 @@ class LatencyPacer:
     def __init__(self, objective: LatencyObjective) -> None:
         self.objective = objective
         # Late answers are few and come as they like: who may save up but two of them forfeits more.
-        config = PacerConfig(1.0 - _QUANTILE, gamma=objective.gamma, savings_bills=8.0)
+        config = PacerConfig(
+            1.0 - _QUANTILE, gamma=objective.gamma, savings_bills=8.0, buffer_bills=0.0
+        )
         self._pacer = BudgetPacer(config)
 
     @property
@@ -113,7 +115,9 @@ class QualityPacer:
 
     def __init__(self, floor: QualityFloor) -> None:
         self.floor = floor
-        self._pacer = BudgetPacer(PacerConfig(1.0 - floor.quality, gamma=floor.gamma))
+        self._pacer = BudgetPacer(
+            PacerConfig(1.0 - floor.quality, gamma=floor.gamma, buffer_bills=0.0)
+        )
         self._n, self._sum, self._squares = 10.0, 10.0 * floor.quality, 0.0
 
     @property

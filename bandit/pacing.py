@@ -58,7 +58,9 @@ class PacerConfig:
         The most that may be saved, in queries' worth of budget, at least. What a quiet time
         saved, a busy one may spend on top of its own.
     savings_bills
-        The same in bills of the dearest arm.
+        The same in bills of the dearest arm; the buffer comes on top.
+    buffer_bills
+        Bills of the dearest arm that are kept saved: its next draw is paid already.
     start_price
         Price before anything was seen, in reward per US dollar; None pays .05, a gap of common
         size, for one query's budget.
@@ -71,6 +73,7 @@ class PacerConfig:
     horizon_bills: float = 4.0
     savings: float = 20.0
     savings_bills: float = 1.5
+    buffer_bills: float = 1.0
     start_price: float | None = None
 
     def __post_init__(self) -> None:
@@ -78,7 +81,7 @@ class PacerConfig:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0.0):
                 raise BadPacerError(name, value, "a number above 0")
-        for name in ("horizon_bills", "savings", "savings_bills", "start_price"):
+        for name in ("horizon_bills", "savings", "savings_bills", "buffer_bills", "start_price"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0.0):
                 raise BadPacerError(name, value, "a number of at least 0")
@@ -185,7 +188,9 @@ class BudgetPacer:
         if not (math.isfinite(cost_usd) and cost_usd >= 0.0):
             raise BadPacerError("cost_usd", cost_usd, "a finite bill of at least 0")
         config = self.config
-        most = max(config.savings * config.budget_usd, config.savings_bills * self._dearest_usd)
+        dearest = self._dearest_usd
+        most = max(config.savings * config.budget_usd, config.savings_bills * dearest)
+        most += config.buffer_bills * dearest
         self.balance_usd = min(self.balance_usd + config.budget_usd - cost_usd, most)
         before = self._window.n_seen
         self._window.add(prediction)
@@ -238,7 +243,8 @@ class BudgetPacer:
     def _target_usd(self) -> float:
         budget = self.config.budget_usd
         horizon = max(self.config.horizon, self.config.horizon_bills * self._dearest_usd / budget)
-        return max(_LEAST * budget, budget + self.balance_usd / horizon)
+        spare = self.balance_usd - self.config.buffer_bills * self._dearest_usd
+        return max(_LEAST * budget, budget + spare / horizon)
 
 
 def expected_usd(prediction: Prediction) -> float:

@@ -117,17 +117,27 @@ class QuestionsError(ServingError):
 
 
 class BudgetExceededError(ServingError):
-    """What the query may cost does not fit into what is left of a day's budget."""
+    """What the query may cost does not fit into what is left of a day's budget.
+
+    Attributes
+    ----------
+    passing
+        Whether it may fit once answers on their way have been paid for: most cost less than they
+        might.
+    """
 
     def __init__(
-        self, budget: str, usd_per_day: float, *, retry_after_s: float, resets: str
+        self, budget: str, usd_per_day: float, *, retry_after_s: float, resets: str, passing: bool
     ) -> None:
+        used = "reserved by answers on their way" if passing else "spent"
+        hint = "try again, or wait until it resets" if passing else "it resets"
         super().__init__(
-            f"budget {budget!r}: its ${usd_per_day:g} of today are spent or reserved and no free "
-            f"arm can answer; it resets at {resets}"
+            f"budget {budget!r}: too much of its ${usd_per_day:g} of today is {used} and no free "
+            f"arm can answer; {hint} at {resets}"
         )
         self.budget = budget
         self.retry_after_s = retry_after_s
+        self.passing = passing
 
 
 class BudgetUnknownError(ServingError):

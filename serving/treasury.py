@@ -32,6 +32,7 @@ _STALE_S = 2.0
 _KEEP_EVERY_S = 1.0
 _EXPIRE_EVERY_S = 1.0
 _RETRY_S = 0.5
+_SOON_S = 1.0
 
 _LOG = logging.getLogger(__name__)
 
@@ -136,7 +137,7 @@ class Treasury(Purse):
                 continue
             short = next((b for b in capped if worst and self._room_nusd(b) < worst), None)
             if short is not None:
-                found[spec.arm_id] = self._refusal(short)
+                found[spec.arm_id] = self._refusal(short, worst)
         return found
 
     # -- paying -----------------------------------------------------------------------------------
@@ -161,7 +162,7 @@ class Treasury(Purse):
         if not fits:
             await self._look()
             short = next((b for b in capped if self._room_nusd(b) < worst), capped[0])
-            raise self._exceeded(short)
+            raise self._exceeded(short, worst)
         return Lease(claim)
 
     def settle(self, lease: Lease, cost_usd: float) -> None:
@@ -270,18 +271,21 @@ class Treasury(Purse):
         balance = self._balances.get(budget.name, Balance()) if fresh else Balance()
         return balance.room_nusd(self._caps[budget.name])
 
-    def _refusal(self, budget: Budget) -> BudgetError:
+    def _refusal(self, budget: Budget, worst_nusd: int) -> BudgetError:
         if self._due(self._seen_at, _STALE_S):
             return BudgetUnknownError(budget.name)
-        return self._exceeded(budget)
+        return self._exceeded(budget, worst_nusd)
 
-    def _exceeded(self, budget: Budget) -> BudgetExceededError:
+    def _exceeded(self, budget: Budget, worst_nusd: int) -> BudgetExceededError:
         now = self._now()
         resets = next_midnight(now)
+        spent = self._balances.get(budget.name, Balance()).spent_nusd
+        passing = spent + worst_nusd <= self._caps[budget.name]
         return BudgetExceededError(
             budget.name,
             budget.usd_per_day or 0.0,
-            retry_after_s=(resets - now).total_seconds(),
+            retry_after_s=_SOON_S if passing else (resets - now).total_seconds(),
+            passing=passing,
             resets=resets.strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
 

@@ -1,12 +1,13 @@
 """The people and judges who say, now or later, how good an answer was; and the lessons of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from bandit.policies.corrected import correction_of
 from bandit.policy import Policy
-from bandit.primitives import Decision
+from bandit.primitives import Decision, Interaction
 from bandit.utility import Scenario
 from feedback.joiner import lesson
 from feedback.log import LogEvent, LoggedDecision
@@ -62,10 +63,22 @@ class Callers:
 
     An answer teaches what it cost and took at once; a vote teaches quality when it arrives. Both go
     through `feedback.joiner.lesson`, at positions of a log that nobody has to store.
+
+    Parameters
+    ----------
+    learned
+        Told every lesson too.
     """
 
-    def __init__(self, policy: Policy, config: DriveConfig) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        config: DriveConfig,
+        *,
+        learned: Callable[[Interaction], None] | None = None,
+    ) -> None:
         self._policy = policy
+        self._learned = learned
         self._config = config
         self._chance = np.random.default_rng([config.seed, 4])
         self._pending: Pending[_Judged] = Pending()
@@ -165,3 +178,5 @@ class Callers:
         )
         if interaction is not None:
             self._policy.learn(interaction)
+            if self._learned is not None:
+                self._learned(interaction)

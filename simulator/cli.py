@@ -84,6 +84,12 @@ def simulate(
     judge_noise: Annotated[float, _help("Standard deviation of judgements.", "World")] = 0.0,
     judge_bias: Annotated[float, _help("Added to every judgement.", "World")] = 0.0,
     budget_usd: Annotated[float | None, _help("US dollars a query, on average.", "World")] = None,
+    latency_slo_s: Annotated[
+        float | None, _help("Seconds that 95 % of answers are to keep.", "World")
+    ] = None,
+    quality_floor: Annotated[
+        float | None, _help("Least mean judged quality, in (0, 1).", "World")
+    ] = None,
     prices: Annotated[
         Path | None, _help("CSV: model, usd_per_M_in, usd_per_M_out.", "World")
     ] = None,
@@ -138,6 +144,8 @@ def simulate(
             invert_warm=invert_warm,
             drift=drift,
             budget_usd=budget_usd,
+            latency_slo_s=latency_slo_s,
+            quality_floor=quality_floor,
             feedback_rate=feedback_rate,
             feedback_delay=feedback_delay,
             judge_noise=judge_noise,

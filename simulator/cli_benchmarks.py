@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from simulator import cli_drift, cli_images, cli_mes
+from simulator import cli_budget, cli_drift, cli_images, cli_mes
 from simulator.cli_judge import judge as judge_study
 from simulator.markdown import print_table as _print
 from simulator.reporting import reporting
@@ -90,6 +90,9 @@ def _cold_rows(found: Mapping[str, Any]) -> Iterable[Sequence[str]]:
             f"{second['regret']:.4f}",
             f"{second['share'][cloud]:.3f}",
         )
+
+
+app.command("budget")(cli_budget.budget)
 
 
 @app.command("warm")

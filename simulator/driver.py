@@ -18,12 +18,12 @@ from bandit.sampling import draw
 from feedback.outcome import Outcome
 from simulator.callers import Callers, DriveConfig
 from simulator.changes import Block
-from simulator.dual import Pacer
 from simulator.environment import World
 from simulator.fleet import Fleet
 from simulator.judges import PanelCounts
 from simulator.metrics import true_rewards
 from simulator.second_stage import SecondStage
+from simulator.steering import Steering
 from simulator.table import Floats
 from simulator.trace import Trace
 from simulator.workload import EdgeQueue
@@ -68,8 +68,8 @@ class Driver:
         One per row of the world's table.
     arrivals
         Arrival time of every round in seconds, shape (rounds,).
-    pacer
-        Told every bill, sets the price of money; None where there is no budget to keep.
+    steering
+        Sets the prices; None where there is nothing to keep.
     """
 
     def __init__(
@@ -80,18 +80,19 @@ class Driver:
         *,
         contexts: Sequence[Context],
         arrivals: Floats,
-        pacer: Pacer | None = None,
+        steering: Steering | None = None,
     ) -> None:
         self._world = world
         self._policy = policy
         self._scenario = config.scenario
         self._contexts = contexts
         self._arrivals = arrivals
-        self._pacer = pacer
+        self._steering = steering or Steering()
         self._models = world.table.models[: world.n_arms]
         queue = EdgeQueue() if config.edge_queue else None
         self._fleet = Fleet(self._models, queue=queue, second=self._second_stage(world, config))
         self._callers = Callers(policy, config)
+        self._callers = Callers(policy, config, learned=self._steering.learned)
         self._seer = policy if isinstance(policy, Seer) else None
         self._draws = np.random.default_rng([config.seed, 3])
         self._trace = Trace.empty(world.rounds)
@@ -129,14 +130,13 @@ class Driver:
         decision = self._decide(t, context, arms)
         j, outcome = self._fleet.answer(block, i, decision, now_s)
         self._record(t, decision, (j, outcome, float(block.quality[i, j])))
-        if self._pacer:
-            self._pacer.completed(decision.prediction, outcome.cost_usd or 0.0)
+        self._steering.answered(decision, outcome)
         self._callers.answered(block, (i, j), decision, outcome)
         if self._seer and view:
             self._seer.hindsight(context, view)
 
     def _decide(self, t: int, context: Context, arms: tuple[Arm, ...]) -> Decision:
-        scenario = self._pacer.priced(self._scenario, arms) if self._pacer else self._scenario
+        scenario = self._steering.priced(self._scenario, arms)
         prediction = self._policy.predict(context, arms, scenario)
         arm_id, propensity = draw(prediction, self._draws)
         return Decision(

@@ -13,7 +13,7 @@ from bandit.primitives import Context
 from simulator.driver import Driver
 from simulator.errors import MissingExtraError
 from simulator.metrics import measure_windows, over_seeds
-from simulator.roster import Casting, Like, cast, pacer_of, parse_label
+from simulator.roster import Casting, Like, cast, parse_label, steering_of
 from simulator.series import pool, summarise
 from simulator.study import Study
 from simulator.warm import warm_up
@@ -58,7 +58,7 @@ def run_task(study: Study, task: Task, contexts: Sequence[Context]) -> Run:
             study.drive(task.seed),
             contexts=contexts,
             arrivals=study.arrival_times(),
-            pacer=pacer_of(study, task.label),
+            steering=steering_of(study, task.label),
         )
         trace = driver.run()
         return Run(

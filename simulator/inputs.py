@@ -50,6 +50,8 @@ class Wishes:
     invert_warm: bool = False
     drift: str | None = None
     budget_usd: float | None = None
+    latency_slo_s: float | None = None
+    quality_floor: float | None = None
     feedback_rate: float = 1.0
     feedback_delay: str = "0"
     judge_noise: float = 0.0
@@ -108,6 +110,8 @@ def plan_study(wishes: Wishes, *, progress: Progress | None = None) -> Study:
         judge_noise=wishes.judge_noise,
         judge_bias=wishes.judge_bias,
         budget_usd=wishes.budget_usd,
+        latency_slo_s=wishes.latency_slo_s,
+        quality_floor=wishes.quality_floor,
         arrivals=_arrivals(wishes, table, rounds),
         cascade=wishes.cascade,
     )

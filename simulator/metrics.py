@@ -37,6 +37,8 @@ NUMBERS = (
     "rcs",
     "spend_over_budget",
     "solved",
+    "p95_latency_s",
+    "below_floor",
 )
 
 
@@ -50,12 +52,15 @@ class Yardstick:
         Names: the edge first, then the others, a cascade last.
     budget_usd
         US dollars a query, or None.
+    quality_floor
+        Of the mean quality of any 500 queries in a row, or None.
     """
 
     arms: tuple[str, ...]
     scenario: Scenario
     budget_usd: float | None = None
     phases: tuple[Phase, ...] = ()
+    quality_floor: float | None = None
 
 
 def true_rewards(
@@ -205,7 +210,24 @@ def measure(trace: Trace, yardstick: Yardstick) -> dict[str, Any]:
         "rcs": rcs(trace, yardstick.scenario),
         "spend_over_budget": None if budget is None else cost / budget,
         "solved": solved(trace, yardstick.scenario),
+        "p95_latency_s": float(np.quantile(trace.latency_s, 0.95)),
+        "below_floor": below_floor(trace.quality, yardstick.quality_floor),
     } | (asked if CASCADE in yardstick.arms else {})
+
+
+def below_floor(quality: NDArray[Any], floor: float | None, *, window: int = 500) -> float | None:
+    """Share of windows of so many queries in a row whose mean quality is below ``floor``.
+
+    Examples
+    --------
+    >>> below_floor(np.array([0.5, 1.0, 1.0]), 0.8, window=2)
+    0.5
+    """
+    if floor is None or len(quality) < window:
+        return None
+    sums = np.concatenate([[0.0], np.cumsum(quality, dtype=np.float64)])
+    means = (sums[window:] - sums[:-window]) / window
+    return float(np.mean(means < floor))
 
 
 def measure_windows(trace: Trace, yardstick: Yardstick) -> dict[str, Any]:

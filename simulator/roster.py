@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bandit.objectives import LatencyObjective, LatencyPacer, QualityFloor, QualityPacer
 from bandit.pacing import BudgetPacer, PacerConfig
 from bandit.policies.baselines import MixPolicy
 from bandit.policies.composed import ComposedPolicy
@@ -32,6 +33,7 @@ from simulator.references import (
     ThresholdRouter,
 )
 from simulator.staging import CascadeOnly, PreOnly
+from simulator.steering import Steering
 from simulator.study import Study
 from simulator.workload import even_arrivals
 
@@ -131,7 +133,22 @@ def pacer_of(study: Study, label: str) -> Pacer | None:
     if wish == "dual":
         return DualPacer(study.budget_usd)
     gamma = float(settings.get("gamma", PolicyConfig().gamma))
-    return BudgetPacer(PacerConfig(study.budget_usd, gamma=gamma))
+    config = PacerConfig(study.budget_usd, gamma=gamma, start_price=study.start_price)
+    return BudgetPacer(config)
+
+
+def steering_of(study: Study, label: str) -> Steering:
+    """What steers a policy: its pacer, and the study's objectives if it can follow them."""
+    name, settings = parse_label(label)
+    if name not in OURS or settings.get("pacer") == "off":
+        return Steering(pacer_of(study, label))
+    gamma = float(settings.get("gamma", PolicyConfig().gamma))
+    slo_s, floor = study.latency_slo_s, study.quality_floor
+    return Steering(
+        pacer_of(study, label),
+        None if slo_s is None else LatencyPacer(LatencyObjective(slo_s, gamma)),
+        None if floor is None else QualityPacer(QualityFloor(floor, gamma)),
+    )
 
 
 _PACED = (*OURS, "pre-only", "always-cascade")

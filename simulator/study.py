@@ -42,6 +42,10 @@ class Study:
         What the fitted yardsticks see; None fits each half of the rounds on rows of the other half.
     budget_usd
         Mean spend a query, in US dollars.
+    start_price
+        Price of money before anything was seen; None leaves it to the pacer.
+    latency_slo_s, quality_floor
+        The 95th percentile of latency in seconds, and the mean judged quality, to be kept.
     arrivals
         Seconds, shape (rounds,); None is one query a second, and no queue at the edge.
     cascade
@@ -62,6 +66,9 @@ class Study:
     judge_noise: float = 0.0
     judge_bias: float = 0.0
     budget_usd: float | None = None
+    start_price: float | None = None
+    latency_slo_s: float | None = None
+    quality_floor: float | None = None
     arrivals: Floats | None = None
     fit: FitRows | None = None
     warm: WarmStart | None = None
@@ -82,6 +89,10 @@ class Study:
             raise BadStudyError("arms", ", ".join(self.arms), "want at least two different models")
         if self.budget_usd is not None and not 0.0 < self.budget_usd < 1e6:
             raise BadStudyError("--budget-usd", self.budget_usd, "want a number above 0")
+        if self.latency_slo_s is not None and not 0.0 < self.latency_slo_s < 1e6:
+            raise BadStudyError("--latency-slo-s", self.latency_slo_s, "want seconds above 0")
+        if self.quality_floor is not None and not 0.0 < self.quality_floor < 1.0:
+            raise BadStudyError("--quality-floor", self.quality_floor, "want a number in (0, 1)")
 
     def world(self, seed: int) -> World:
         """The truth under ``seed``, the same for every policy."""
@@ -119,7 +130,9 @@ class Study:
 
     def yardstick(self) -> Yardstick:
         """What the runs are measured against."""
-        return Yardstick(self.choices, self.scenario, self.budget_usd, self.plan.phases)
+        return Yardstick(
+            self.choices, self.scenario, self.budget_usd, self.plan.phases, self.quality_floor
+        )
 
     def fit_sets(self, order: NDArray[np.int64]) -> tuple[FitRows, FitRows]:
         """What the yardsticks are fitted on for the first and for the second half of the rounds."""

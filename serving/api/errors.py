@@ -160,7 +160,8 @@ def _headers(error: BaseException, status: int) -> dict[str, str]:
     if wait_s is None:
         return {}
     # OpenAI's clients try a 429 again at once unless they are told that it is no use.
-    final = {"x-should-retry": "false"} if isinstance(error, BudgetExceededError) else {}
+    over = isinstance(error, BudgetExceededError) and not error.passing
+    final = {"x-should-retry": "false"} if over else {}
     return {
         **final,
         "retry-after": str(max(1, math.ceil(wait_s))),

@@ -18,6 +18,7 @@ from tests.slow_upstream import SlowUpstream
 CAP_USD = 0.5
 N_STREAMS = 64
 QUERIES_EACH = 4
+UNANSWERED = "SELECT (SELECT count(*) FROM decisions) - (SELECT count(*) FROM outcomes)"
 ASK = {"messages": [{"role": "user", "content": "Hello there"}], "stream": True, "max_tokens": 10}
 
 
@@ -49,9 +50,9 @@ def upstream():
 
 
 @pytest.fixture
-def replicas(dsn, upstream):
+def replicas(dsn, upstream, request):
     """Two servers on one database; the first learns."""
-    given = settings(dsn, upstream, server={"answer_timeout_s": 3})
+    given = settings(dsn, upstream, server={"answer_timeout_s": getattr(request, "param", 30)})
     both = (RunningServer(given), RunningServer({**given, "learner": {"enabled": False}}))
     try:
         with ThreadPoolExecutor(2) as pool:
@@ -110,25 +111,24 @@ def test_64_streams_at_two_servers_never_spend_more_than_the_day_has(dsn, replic
 
     assert set(found) == {(200, "free"), (200, "paid")}
     book = accounts(dsn)
-    assert book["all"][0] == pytest.approx(spent_by_the_log(dsn), abs=1e-6)
-    assert book["search"][0] == pytest.approx(spent_by_the_log(dsn, "search"), abs=1e-6)
+    # Every bill in the log was paid; what came too late on a busy machine was charged in full.
+    assert book["all"][0] >= spent_by_the_log(dsn) - 1e-6
+    assert book["search"][0] >= spent_by_the_log(dsn, "search") - 1e-6
+    assert book["all"][0] <= CAP_USD
     assert spent_by_the_log(dsn) <= CAP_USD
     assert spent_by_the_log(dsn, "search") <= CAP_USD / 2
-    # It did bite: arms were masked for want of money long before the day's money was gone for good.
+    # It did bite: arms were masked for want of money, while answers on their way held it.
     masked = rows(dsn, "SELECT count(*) FROM decisions WHERE masked ->> 'paid' = 'budget'")[0][0]
     assert masked > 0
-    assert book["all"][0] > 0.8 * CAP_USD
 
     with replicas[1].client() as client:
-        asked = {**ASK, "model": "paid", "stream": False}
-        replies = [client.post("/v1/chat/completions", json=asked) for _ in range(12)]
-    refused = replies[-1]
+        refused = until(lambda: final_refusal(client, {**ASK, "model": "paid"}), timeout_s=60)
     assert refused.status_code == 429
     assert refused.json()["error"]["code"] == "budget_exceeded"
-    assert "resets at" in refused.json()["error"]["message"]
-    assert refused.headers["x-should-retry"] == "false"
+    assert "it resets at" in refused.json()["error"]["message"]
     assert 0 < int(refused.headers["retry-after"]) <= 86_400
-    assert spent_by_the_log(dsn) <= CAP_USD
+    until(lambda: not rows(dsn, UNANSWERED)[0][0])
+    assert 0.5 * CAP_USD < spent_by_the_log(dsn) <= CAP_USD
 
     # One price: both have counted every outcome.
     last = rows(dsn, "SELECT max(position) FROM outcomes")[0][0]
@@ -154,11 +154,18 @@ def test_64_streams_at_two_servers_never_spend_more_than_the_day_has(dsn, replic
     assert float(decided[0][0]) > 0.0
 
 
+def final_refusal(client, asked):
+    """The reply that says that the day's money is spent, for good."""
+    reply = client.post("/v1/chat/completions", json=asked)
+    return reply if reply.headers.get("x-should-retry") == "false" else None
+
+
 def counted(client, position):
     found = client.get("/v1/budgets").json()["budgets"][0]
     return found if found["position"] is not None and found["position"] >= position else None
 
 
+@pytest.mark.parametrize("replicas", [3], indirect=True)
 def test_what_a_killed_server_had_reserved_is_charged_in_full(dsn, replicas):
     first, second = replicas
     asked = {**ASK, "model": "paid", "max_tokens": 1000}
@@ -246,11 +253,8 @@ def test_a_key_spends_from_its_own_budget_whatever_tag_a_request_names():
             other = {**asked, "pointsman": {"tags": {"team": "ads"}}}
             assert client.post("/v1/chat/completions", json=other).status_code == 400
             assert client.get("/v1/budgets").status_code == 403
-            codes = [
-                client.post("/v1/chat/completions", json=asked).status_code for _ in range(200)
-            ]
-        assert codes[0] == 200
-        assert codes[-1] == 429
+            assert client.post("/v1/chat/completions", json=asked).status_code == 200
+            until(lambda: final_refusal(client, asked), timeout_s=60, every_s=0.0)
         with server.client(admin) as client:
             assert client.post("/v1/chat/completions", json=asked).status_code == 200
             (standing,) = client.get("/v1/budgets").json()["budgets"]

@@ -101,6 +101,21 @@ def test_an_answer_without_estimates_is_billed_all_the_same():
     assert (pacer.balance_usd, pacer.price) == (pytest.approx(1e-3 - 0.5), 50.0)
 
 
+def test_the_dearest_arm_s_next_bill_is_kept_saved():
+    """So that its draw near the end of a month is no overspending."""
+    kept, not_kept = (
+        BudgetPacer(PacerConfig(2.3e-4, buffer_bills=n, savings_bills=1.5)) for n in (1.0, 0.0)
+    )
+    balances = []
+    for pacer in (kept, not_kept):
+        seen = []
+        for seed in range(3):
+            live(pacer, 600, seed=seed)
+            seen.append(pacer.balance_usd)
+        balances.append(np.mean(seen))
+    assert balances[0] > balances[1]
+
+
 @pytest.mark.parametrize("bill", [-1e-9, float("nan"), float("inf")])
 def test_a_bill_that_is_none_is_refused_and_not_counted(bill):
     pacer = BudgetPacer(PacerConfig(1e-3))
