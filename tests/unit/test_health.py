@@ -17,7 +17,8 @@ def clock():
 
 @pytest.fixture
 def server(clock):
-    return SimpleNamespace(log=MemoryDecisionLog(clock=clock), learner=None, now=clock)
+    log = MemoryDecisionLog(clock=clock)
+    return SimpleNamespace(log=log, learner=None, judge=None, now=clock)
 
 
 async def judge(server):
