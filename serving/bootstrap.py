@@ -1,28 +1,24 @@
-"""The composition root; with `serving.fleet` and `serving.database` it alone names adapters."""
+"""The composition root.
+
+It and its parts (`serving.database`, `serving.fleet`, `serving.judge_start`,
+`serving.learning_start`, `serving.treasury_start`) alone name adapters.
+"""
 
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import structlog
 
-from bandit.policies.config import PolicyConfig
-from bandit.policies.factory import Lineup, make_lineup
-from bandit.policies.guarded import GuardConfig
-from bandit.policies.league import LeagueConfig
-from bandit.policy import Policy
 from features.featurizer import FeatureConfig, build_embedder, build_featurizer
 from features.fitting import fit_from_file
-from feedback.engine import LogConfig
 from feedback.log import DecisionLog
 from feedback.reward import RewardRules
-from feedback.sql import SqlDecisionLog
-from feedback.sql_ledger import SqlLedger
 from feedback.writer import DecisionWriter
 from serving.arms import ArmSpec
 from serving.backends.base import Backend
@@ -34,8 +30,8 @@ from serving.judge_start import start_judge
 from serving.judging import JudgeWorker, JudgingWatcher
 from serving.judging_log import judge_log
 from serving.keys import KeyRing
-from serving.learner import Learner, LearnerConfig
 from serving.learner_thread import LearnerThread
+from serving.learning_start import make_learner, open_log, policy_maker, reward_rules, utc_now
 from serving.metrics import Metrics
 from serving.purse import NO_BUDGETS
 from serving.reading import Featurizer
@@ -44,13 +40,13 @@ from serving.reloading import Reloader
 from serving.router import Router, RouterConfig
 from serving.settings import Settings
 from serving.snapshots import PolicyHolder
-from serving.treasury import Treasury, check_budgets
+from serving.treasury import Treasury
+from serving.treasury_start import start_treasury
 from serving.watching import MetricsWatcher
 from serving.webhook import Webhook, WebhookConfig
 
 _LOG = structlog.get_logger("pointsman")
 _REFRESH_S = 0.2
-_HOLD_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +91,6 @@ class Services:
     treasury: Treasury | None = None
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     closing: AsyncExitStack = field(default_factory=AsyncExitStack)
-
-
-def utc_now() -> datetime:
-    """The wall clock."""
-    return datetime.now(UTC)
 
 
 def new_hex() -> str:
@@ -157,10 +148,10 @@ async def learn(settings: Settings, stop_: asyncio.Event) -> None:
         dsn, featurizer = await asyncio.gather(
             start_database(settings, stack), _featurizer(settings)
         )
-        log = _log(settings, dsn)
+        log = open_log(settings, dsn)
         stack.push_async_callback(log.aclose)
         _tell_alarms(settings, stack, log)
-        learner = _learner(settings, dsn, featurizer)
+        learner = make_learner(settings, dsn, featurizer)
         stack.push_async_callback(learner.aclose)
         await learner.run(stop_)
 
@@ -184,9 +175,9 @@ async def judge(settings: Settings, stop_: asyncio.Event) -> None:
         dsn, featurizer = await asyncio.gather(
             start_database(settings, stack), _featurizer(settings)
         )
-        log = _log(settings, dsn)
+        log = open_log(settings, dsn)
         stack.push_async_callback(log.aclose)
-        maker = _policy_maker(settings, featurizer)
+        maker = policy_maker(settings, featurizer)
         holder = PolicyHolder(
             log, maker, floor=settings.policy.floor, schema_version=featurizer.schema_version
         )
@@ -233,13 +224,13 @@ async def _featurizer(settings: Settings) -> Featurizer:
 async def _assemble(
     settings: Settings, stack: AsyncExitStack, *, dsn: str, featurizer: Featurizer, fleet: Fleet
 ) -> Services:
-    log = _log(settings, dsn)
+    log = open_log(settings, dsn)
     stack.push_async_callback(log.aclose)
     writer = DecisionWriter(log, timeout_s=settings.database.write_timeout_s)
     stack.push_async_callback(writer.aclose)
     holder = PolicyHolder(
         log,
-        _policy_maker(settings, featurizer),
+        policy_maker(settings, featurizer),
         floor=settings.policy.floor,
         schema_version=featurizer.schema_version,
     )
@@ -248,11 +239,11 @@ async def _assemble(
     _tell_alarms(settings, stack, log)
     learner = None
     if settings.learner.enabled:
-        learner = LearnerThread(lambda: _learner(settings, dsn, featurizer))
+        learner = LearnerThread(lambda: make_learner(settings, dsn, featurizer))
         learner.start()
         stack.push_async_callback(learner.stop)
     metrics = Metrics()
-    treasury = _treasury(settings, stack, dsn=dsn, arms=fleet.arms)
+    treasury = start_treasury(settings, stack, dsn=dsn, arms=fleet.arms)
     judge = None
     watcher: Watcher = MetricsWatcher(metrics)
     if settings.judge.enabled and settings.judge.in_server:
@@ -300,96 +291,12 @@ async def _assemble(
         breakers=fleet.breakers,
         keys=KeyRing(settings.keys_file),
         metrics=metrics,
-        rules=_rules(settings),
+        rules=reward_rules(settings),
         now=utc_now,
         new_id=new_hex,
         reloader=Reloader(settings, lambda: settings, router),
         treasury=treasury,
     )
-
-
-def _treasury(
-    settings: Settings, stack: AsyncExitStack, *, dsn: str, arms: Mapping[str, ArmSpec]
-) -> Treasury | None:
-    if not settings.budgets:
-        return None
-    budgets = [section.budget() for section in settings.budgets]
-    check_budgets(budgets, arms)
-    # A query that is to be paid for waits for these; better another arm than a long wait.
-    config = LogConfig(n_connections=4, timeout_s=2.0, statement_timeout_s=1.5)
-    ledger = SqlLedger(dsn, config=config)
-    stack.push_async_callback(ledger.aclose)
-    hold_s = settings.server.answer_timeout_s + _HOLD_S
-    treasury = Treasury(budgets, ledger, gamma=settings.policy.gamma, hold_s=hold_s, now=utc_now)
-    stack.push_async_callback(treasury.aclose)
-    background(stack, treasury.run(every_s=_REFRESH_S))
-    return treasury
-
-
-def _log(settings: Settings, dsn: str) -> SqlDecisionLog:
-    config = LogConfig(
-        reward_window_s=settings.feedback.reward_window_s,
-        n_connections=settings.database.pool_size,
-        timeout_s=settings.database.statement_timeout_s + 1.0,
-        statement_timeout_s=settings.database.statement_timeout_s,
-    )
-    return SqlDecisionLog(dsn, clock=utc_now, config=config)
-
-
-def _policy_maker(settings: Settings, featurizer: Featurizer) -> Callable[[], Policy]:
-    given, guard = settings.policy, settings.guard
-    live = PolicyConfig(
-        name=given.name,
-        schema={name: len(features) for name, features in featurizer.schema.items()},
-        gamma=given.gamma,
-        floor=given.floor,
-        gamma_votes=given.gamma_votes,
-        drift=given.drift,
-        detector=given.detector,
-        alarm_threshold=given.alarm_threshold,
-        widen=given.widen,
-        forgetting=given.forgetting,
-        newcomer=given.newcomer,
-    )
-    challengers = {
-        one.name: replace(
-            live,
-            name=one.policy,
-            gamma=one.gamma,
-            gamma_votes=one.gamma_votes,
-            floor=one.floor or given.floor,
-        )
-        for one in given.challengers
-    }
-    lineup = Lineup(
-        live,
-        GuardConfig(**guard.model_dump(exclude={"enabled"})) if guard.enabled else None,
-        challengers,
-        LeagueConfig(given.promotion_alpha),
-        corrected=settings.judge.corrected or settings.feedback.weigh_voters,
-        weigh_voters=settings.feedback.weigh_voters,
-    )
-    return lambda: make_lineup(lineup)
-
-
-def _rules(settings: Settings) -> RewardRules:
-    weights = {str(name): weight for name, weight in settings.feedback.weights.items()}
-    corrected = settings.judge.corrected or settings.feedback.weigh_voters
-    return RewardRules(weights, settings.feedback.default_quality, corrected)
-
-
-def _learner(settings: Settings, dsn: str, featurizer: Featurizer) -> Learner:
-    config = LearnerConfig(
-        poll_s=settings.learner.poll_s,
-        publish_s=settings.learner.publish_s,
-        batch=settings.learner.batch,
-        rules=_rules(settings),
-        reward_window_s=settings.feedback.reward_window_s,
-        schema_version=featurizer.schema_version,
-        tell_alarms=settings.alarms.webhook_url is not None,
-    )
-    maker = _policy_maker(settings, featurizer)
-    return Learner(_log(settings, dsn), maker, utc_now, config)
 
 
 def _tell_alarms(settings: Settings, stack: AsyncExitStack, log: DecisionLog) -> None:

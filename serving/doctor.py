@@ -15,10 +15,10 @@ from bandit.errors import PointsmanError
 from features.errors import FeatureError
 from features.model_store import locate
 from feedback.postgres import EmbeddedPostgres
+from serving.arm_sections import ArmSettings
 from serving.backends.edge import bundled_model
 from serving.keys import KeyRing, check_exposure
 from serving.pricing import choose_price
-from serving.sections import ArmSettings
 from serving.settings import Settings
 
 Verdict: TypeAlias = Literal["ok", "warning", "problem"]

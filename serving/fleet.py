@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from serving.arm_sections import ArmSettings
 from serving.arms import EVERYTHING, ArmSpec, joined
 from serving.backends.base import Backend
 from serving.backends.breaker import Breaker, BreakerConfig
@@ -17,7 +18,6 @@ from serving.backends.standin import StandIn
 from serving.backends.standin_answers import MODEL as STAND_IN_MODEL
 from serving.energy import EnergyMeter, EnergyRate, find_rapl
 from serving.pricing import Price, choose_price
-from serving.sections import ArmSettings
 from serving.settings import Settings
 
 # Invented, so that cost has a meaning while nothing real is configured.

@@ -17,10 +17,10 @@ from serving.backends.standin_answers import MODEL as STAND_IN_MODEL
 from serving.deciding import Holder
 from serving.errors import SettingsError
 from serving.judge_client import JudgeClient
+from serving.judge_sections import JudgeSettings
 from serving.judging import JudgeWorker, JudgingConfig
 from serving.metrics import Metrics
 from serving.pricing import Price, choose_price
-from serving.sections import JudgeSettings
 from serving.settings import Settings
 
 _FREE = Price(0.0, 0.0, "config")

@@ -7,10 +7,10 @@ from typing import Any
 
 import structlog
 
+from serving.arm_sections import ArmSettings
 from serving.errors import ReloadRefusedError, SettingsError
 from serving.fleet import respecified
 from serving.router import Router
-from serving.sections import ArmSettings
 from serving.settings import Settings
 
 SWAPPED_OF_ARMS = frozenset(

@@ -20,20 +20,20 @@ from pydantic_settings import (
 from pydantic_settings.exceptions import SettingsError as EnvironmentSettingsError
 
 from bandit.utility import PRESETS, Scenario
+from serving.arm_sections import ArmSettings, CloudSettings
 from serving.errors import SettingsError
-from serving.sections import (
-    AlarmSettings,
-    ArmSettings,
-    BudgetSettings,
-    CloudSettings,
-    DatabaseSettings,
+from serving.judge_sections import AlarmSettings, JudgeSettings
+from serving.learning_sections import (
     FeatureSettings,
     FeedbackSettings,
     GuardSettings,
-    JudgeSettings,
     LearnerSettings,
-    Name,
     PolicySettings,
+)
+from serving.section import Name
+from serving.sections import (
+    BudgetSettings,
+    DatabaseSettings,
     PrivacySettings,
     ScenarioSettings,
     ServerSettings,

@@ -17,13 +17,13 @@ from typing import Any, Protocol, runtime_checkable
 from bandit.alarm import Alarm
 from bandit.errors import BadSnapshotError
 from bandit.gate import Gatekeeper
-from bandit.lift import Contrast, LiftDetector
+from bandit.lift import LiftDetector
 from bandit.policies.archive import read_archive, write_archive
 from bandit.policies.config import BadPolicyConfigError
-from bandit.policies.doubt import WARM
+from bandit.policies.evidence import Row, judges, worth
 from bandit.policies.inputs import check_interaction
 from bandit.policy import Policy
-from bandit.primitives import Arm, Context, Decision, Interaction, Prediction
+from bandit.primitives import Arm, Context, Interaction, Prediction
 from bandit.utility import Scenario
 
 GUARDED = "guarded"
@@ -84,21 +84,6 @@ class Freezable(Protocol):
 
     def frozen(self) -> bytes:
         """A snapshot that predicts alike; it is never taught."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One reward with what everyone would have done."""
-
-    decision: Decision
-    reward: float
-    drawn: int
-    live: Sequence[float]
-    champion: Sequence[float] | None
-
-    def contrast(self, target: Sequence[float], base: Sequence[float]) -> Contrast:
-        logged = self.decision.prediction.pmf
-        return Contrast.between(target, logged, drawn=self.drawn, base=base)
 
 
 class GuardedPolicy:
@@ -196,7 +181,8 @@ class GuardedPolicy:
         if arm not in live.arms:
             return live.pmf
         # Where a budget pushes an arm below the floor, it stays there.
-        least = [0.0 if a == arm else min(self._floor, p) for a, p in _items(live)]
+        pairs = zip(live.arms, live.pmf, strict=True)
+        least = [0.0 if a == arm else min(self._floor, p) for a, p in pairs]
         return [p or 1.0 - math.fsum(least) for p in least]
 
     def _champion_pmf(
@@ -229,7 +215,7 @@ class GuardedPolicy:
         else:
             self._reconsider(row)
 
-    def _row(self, interaction: Interaction) -> _Row | None:
+    def _row(self, interaction: Interaction) -> Row | None:
         if not judges(interaction):
             return None
         decision = interaction.decision
@@ -237,9 +223,9 @@ class GuardedPolicy:
         live = self._inner.predict(*asked).pmf
         champion = self._champion_pmf(*asked, wanted=self._fault is None)
         drawn = decision.prediction.arms.index(decision.arm)
-        return _Row(decision, worth(interaction), drawn, live, champion)
+        return Row(decision, worth(interaction), drawn, live, champion)
 
-    def _compare(self, row: _Row) -> None:
+    def _compare(self, row: Row) -> None:
         """Hold back the policy, as it is now, if a reference is surely better."""
         for name, target in self._references(row).items():
             detector = self._worse.setdefault(name, LiftDetector(self._guard.margin))
@@ -253,7 +239,7 @@ class GuardedPolicy:
         elif self._fine.n >= self._guard.trial and self._fine.exceeds(self._guard.proof_length):
             self._crown()
 
-    def _references(self, row: _Row) -> dict[str, Sequence[float]]:
+    def _references(self, row: Row) -> dict[str, Sequence[float]]:
         arms = row.decision.prediction.arms
         fixed: dict[str, Sequence[float]] = {
             f"arm:{arm}": [float(other == arm) for other in arms]
@@ -262,7 +248,7 @@ class GuardedPolicy:
         }
         return fixed if row.champion is None else {_CHAMPION: row.champion, **fixed}
 
-    def _reconsider(self, row: _Row) -> None:
+    def _reconsider(self, row: Row) -> None:
         """Give back its traffic if the policy, as it is now, is surely no worse."""
         logged = row.decision.prediction
         fallback = self._fallback(replace(logged, pmf=tuple(row.live)), row.champion)
@@ -270,7 +256,7 @@ class GuardedPolicy:
         if self._fine.exceeds(self._guard.proof_length):
             self._give_back(row)
 
-    def _hold_back(self, name: str, row: _Row) -> None:
+    def _hold_back(self, name: str, row: Row) -> None:
         detector = self._worse[name]
         earned, lift, n = detector.mean_reward, detector.value, detector.n
         who = "its last good copy" if name == _CHAMPION else f"always {name[4:]!r}"
@@ -285,7 +271,7 @@ class GuardedPolicy:
         self._fault = name
         self._restart()
 
-    def _give_back(self, row: _Row) -> None:
+    def _give_back(self, row: Row) -> None:
         lift, n, name = self._fine.value, self._fine.n, self._fault or ""
         held = self._fine.mean_reward
         self._raise(
@@ -301,7 +287,7 @@ class GuardedPolicy:
 
     def _raise(
         self,
-        row: _Row,
+        row: Row,
         *,
         arm: str | None,
         numbers: tuple[float | None, float | None],
@@ -362,30 +348,3 @@ class GuardedPolicy:
             raise BadSnapshotError(f"it guards a {header['guards']!r} policy, not {self.name!r}")
         self._inner.restore(blobs["inner"])
         self._load(header["guard"], blobs.get(_CHAMPION))
-
-
-def _items(prediction: Prediction) -> list[tuple[str, float]]:
-    return list(zip(prediction.arms, prediction.pmf, strict=True))
-
-
-def judges(interaction: Interaction) -> bool:
-    """Whether the whole reward of a draw is known, with the probability that it was drawn with."""
-    decision = interaction.decision
-    logged = decision.prediction
-    if interaction.reward.value is None or decision.forced or logged.policy_version == WARM:
-        return False
-    return abs(logged.propensity(decision.arm) - decision.propensity) <= 1e-6
-
-
-def worth(interaction: Interaction) -> float:
-    """The reward; under a budget, less what the drawn arm was expected to cost of it.
-
-    The interaction must be one that `judges`.
-    """
-    decision = interaction.decision
-    reward = interaction.reward.value or 0.0
-    scenario, logged = decision.scenario, decision.prediction
-    if scenario.cost_price == 0.0 or not logged.estimates:
-        return reward
-    estimate = logged.estimates[logged.arms.index(decision.arm)]
-    return max(0.0, reward - scenario.charge(estimate.cost_usd))

@@ -14,7 +14,7 @@ from bandit.gate import Gatekeeper
 from bandit.lift import Contrast, RunningLift
 from bandit.policies.archive import read_archive, write_archive
 from bandit.policies.config import BadPolicyConfigError
-from bandit.policies.guarded import judges, worth
+from bandit.policies.evidence import judges, worth
 from bandit.policies.inputs import check_interaction
 from bandit.policy import Policy
 from bandit.primitives import Arm, Context, Interaction, Prediction

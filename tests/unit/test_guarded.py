@@ -8,7 +8,8 @@ import pytest
 from bandit.errors import BadSnapshotError
 from bandit.policies.config import BadPolicyConfigError
 from bandit.policies.doubt import WARM
-from bandit.policies.guarded import GuardConfig, GuardedPolicy, worth
+from bandit.policies.evidence import worth
+from bandit.policies.guarded import GuardConfig, GuardedPolicy
 from bandit.primitives import Decision, Interaction, Reward
 from bandit.utility import Scenario
 from tests.leagues import ARMS, FLOOR, HERE, NOWHERE, QUALITY, WHEN, Stubborn, live_through
