@@ -157,14 +157,16 @@ class Detector:
         if self._parts is None:
             self._parts = self._made()
         self._values.append(value)
-        within = max(-_LIMIT, min(_LIMIT, value / math.sqrt(max(self._floor, self._raw))))
-        z = within / math.sqrt(max(_CLIPPED_LEAST, self._clipped))
+        raw, clipped, last = self._raw, self._clipped, self._last
+        within = value / math.sqrt(max(self._floor, raw))
+        within = min(_LIMIT, within) if within > 0.0 else max(-_LIMIT, within)
+        z = within / math.sqrt(max(_CLIPPED_LEAST, clipped))
         # Half the mean square of differences is the variance, wherever the mean is.
-        if self._last is not None:
-            a, b = value - self._last[0], within - self._last[1]
-            self._weight = min(_LONGEST, self._weight + 1.0)
-            self._raw += (0.5 * a * a - self._raw) / self._weight
-            self._clipped += (0.5 * b * b - self._clipped) / self._weight
+        if last is not None:
+            a, b = value - last[0], within - last[1]
+            weight = self._weight = min(_LONGEST, self._weight + 1.0)
+            self._raw = raw + (0.5 * a * a - raw) / weight
+            self._clipped = clipped + (0.5 * b * b - clipped) / weight
         self._last = (value, within)
         found = False
         for part in self._parts:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from types import MappingProxyType
 
 from bandit.errors import BanditError
@@ -144,18 +143,19 @@ class Scenario:
         energy_j: float | None = None,
     ) -> float | None:
         """The reward in [0, 1], or None while a term with a positive weight is unknown."""
-        cost_term = partial(self.cost_term, energy_j=energy_j)
         total = 0.0
-        for weight, term, value in (
-            (self.w_quality, self.quality_term, quality),
-            (self.w_cost, cost_term, cost_usd),
-            (self.w_latency, self.latency_term, latency_s),
-        ):
-            if weight == 0.0:
-                continue
-            if value is None:
+        if self.w_quality != 0.0:
+            if quality is None:
                 return None
-            total += weight * term(value)
+            total += self.w_quality * self.quality_term(quality)
+        if self.w_cost != 0.0:
+            if cost_usd is None:
+                return None
+            total += self.w_cost * self.cost_term(cost_usd, energy_j=energy_j)
+        if self.w_latency != 0.0:
+            if latency_s is None:
+                return None
+            total += self.w_latency * self.latency_term(latency_s)
         return min(1.0, max(0.0, total))
 
 

@@ -25,6 +25,7 @@ from feedback.outcome import Outcome
 from feedback.reward import RewardRules, combine, to_reward
 
 NO_RULES = RewardRules()
+_NOTHING = Reward()
 
 
 def join(
@@ -56,18 +57,12 @@ def lesson(
     if rules.corrected:
         return _told_apart(event, position=position, as_of=as_of, rules=rules)
     first = event.feedback[0][0] if event.feedback else None
-    quality = combine(
-        (row for at, row in event.feedback if at <= as_of),
-        rules.weights,
-    )
-    scenario = decision.scenario
+    quality = None
+    if first is not None:
+        quality = combine((row for at, row in event.feedback if at <= as_of), rules.weights)
     if position == outcome_at:
         voted_before = first is not None and first < position
-        whole = to_reward(scenario, quality=quality if voted_before else None, outcome=outcome)
-        before = scenario.reward(quality=whole.quality, cost_usd=None, latency_s=None)
-        return _interaction(
-            decision, replace(whole, quality=None, value=_once(whole.value, before)), outcome
-        )
+        return _outcome_lesson(decision, outcome, quality if voted_before else None)
     if position == first:
         known = outcome if outcome_at is not None and outcome_at < position else None
         return _quality_lesson(decision, known, quality)
@@ -87,15 +82,10 @@ def _told_apart(
     outcome, outcome_at = _outcome(event, as_of)
     decision, said = event.logged.decision, opinions(event, as_of=as_of, rules=rules)
     leading = None if said.leading is None else said.by_kind[said.leading]
-    scenario = decision.scenario
     if position == outcome_at:
         early = leading is not None and leading.since < position
         quality = leading.quality if leading is not None and early else None
-        whole = to_reward(scenario, quality=quality, outcome=outcome)
-        before = scenario.reward(quality=whole.quality, cost_usd=None, latency_s=None)
-        return _interaction(
-            decision, replace(whole, quality=None, value=_once(whole.value, before)), outcome
-        )
+        return _outcome_lesson(decision, outcome, quality)
     quality = said.leading_at(position)
     if quality is not None:
         known = outcome if outcome_at is not None and outcome_at < position else None
@@ -144,6 +134,17 @@ def _outcome(event: LogEvent, as_of: int) -> tuple[Outcome | None, int | None]:
     return (None, None) if at is None or at > as_of else (event.outcome, at)
 
 
+def _outcome_lesson(
+    decision: Decision, outcome: Outcome | None, quality: float | None
+) -> Interaction | None:
+    whole = to_reward(decision.scenario, quality=quality, outcome=outcome)
+    before = decision.scenario.reward(quality=whole.quality, cost_usd=None, latency_s=None)
+    taught = Reward(
+        cost_usd=whole.cost_usd, latency_s=whole.latency_s, value=_once(whole.value, before)
+    )
+    return _interaction(decision, taught, outcome)
+
+
 def _quality_lesson(
     decision: Decision, outcome: Outcome | None, quality: float | None
 ) -> Interaction | None:
@@ -161,7 +162,7 @@ def _once(value: float | None, before: float | None) -> float | None:
 
 
 def _interaction(decision: Decision, reward: Reward, outcome: Outcome | None) -> Interaction | None:
-    if reward == Reward():
+    if reward == _NOTHING:
         return None
     if outcome is None:
         return Interaction(decision, reward)
@@ -170,7 +171,7 @@ def _interaction(decision: Decision, reward: Reward, outcome: Outcome | None) ->
 
 
 def _with_signals(taught: Interaction, outcome: Outcome | None) -> Interaction:
-    if outcome is None:
+    if outcome is None or (outcome.gating is None and not outcome.confidence):
         return taught
     gating = outcome.gating
     signals = outcome.confidence if gating is None else gating.signals

@@ -10,6 +10,7 @@ from bandit.gate import VERDICTS
 from bandit.pacing import affordable_floor
 from bandit.policies.config import PolicyConfig
 from bandit.policies.exploration import inverse_gap_weighting
+from bandit.policies.gaps import Gaps
 from bandit.policies.gatehouse import Assessment, EdgeAnswer, Gatehouse
 from bandit.policies.worth import charge_of, clipped, utility_of
 from bandit.primitives import Arm, Estimate, Gating, Interaction, Prediction, Reward
@@ -17,7 +18,6 @@ from bandit.utility import Scenario
 
 _MOST_WEIGHT = 10.0
 """Largest importance weight of a verdict."""
-_MOST_SCENARIOS = 256
 SHARPER = 10.0
 
 
@@ -41,13 +41,13 @@ class Cascades:
         state = saved or {}
         self._config = config
         self._house = Gatehouse(state.get("house"), blobs)
-        self._gaps: dict[str, list[float]] = {k: list(v) for k, v in state.get("gaps", {}).items()}
+        self._gaps = Gaps(state.get("gaps"))
 
     # -- choosing -------------------------------------------------------------------------------
 
     def joined(self, edge: Estimate, cloud: Estimate, scenario: Scenario) -> Estimate:
         """What a cascade of two arms is worth before anything was asked."""
-        sharpness = self._config.gamma / self._typical_gap(scenario.name)
+        sharpness = self._config.gamma / self._gaps.typical(scenario.name)
         return joined(
             edge, cloud, scenario, told=self._house.told, more=self._house.more, sharpness=sharpness
         )
@@ -62,17 +62,13 @@ class Cascades:
         """The pmf over `VERDICTS`, from the two arms' estimates and the edge's answer."""
         estimates = verdicts(*parts, self._house.assess(answer), scenario)
         charges = [charge_of(e, scenario) for e in estimates]
-        gap = self._typical_gap(scenario.name)
+        gap = self._gaps.typical(scenario.name)
         pmf = inverse_gap_weighting(
             [e.utility - charge for e, charge in zip(estimates, charges, strict=True)],
             gamma=self._config.gamma / gap,
             floor=affordable_floor(self._config.floor, charges, gap),
         )
         return Prediction(VERDICTS, pmf, version, estimates)
-
-    def _typical_gap(self, scenario: str) -> float:
-        total, weight = self._gaps.get(scenario, (0.0, 0.0))
-        return max(1e-6, (total + 10 * 0.05) / (weight + 10))
 
     # -- learning -------------------------------------------------------------------------------
 
@@ -115,22 +111,15 @@ class Cascades:
         else:
             self._house.learn_cloud(answer, quality)
             cloud += weight * (quality - cloud)
-        self._note_gap(interaction.decision.scenario.name, gating.prediction)
+        first, second = gating.prediction.estimates
+        self._gaps.note(interaction.decision.scenario.name, abs(first.utility - second.utility))
         return ((gating.edge, edge), (gating.cloud, cloud))
-
-    def _note_gap(self, scenario: str, prediction: Prediction) -> None:
-        first, second = prediction.estimates
-        total, weight = self._gaps.pop(scenario, (0.0, 0.0))
-        gap = abs(first.utility - second.utility)
-        self._gaps[scenario] = [0.99 * total + gap, 0.99 * weight + 1.0]
-        if len(self._gaps) > _MOST_SCENARIOS:
-            del self._gaps[next(iter(self._gaps))]
 
     # -- keeping --------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
         """All but the regressions, as JSON-ready data."""
-        return {"house": self._house.state(), "gaps": self._gaps}
+        return {"house": self._house.state(), "gaps": self._gaps.state()}
 
     def dump(self) -> dict[str, bytes]:
         """The regressions."""

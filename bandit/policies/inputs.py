@@ -12,31 +12,35 @@ from bandit.primitives import Arm, Context, FloatVector, Interaction
 
 _SMALLEST = 1e-6
 """Features closer to 0 than this are 0."""
-_RANGES: Mapping[str, tuple[float, float]] = {
-    "quality": (0.0, 1.0),
-    "cost_usd": (0.0, 1e6),
-    "latency_s": (0.0, 1e7),
-    "value": (0.0, 1.0),
-}
+_RANGES = (
+    ("quality", 0.0, 1.0),
+    ("cost_usd", 0.0, 1e6),
+    ("latency_s", 0.0, 1e7),
+    ("value", 0.0, 1.0),
+)
 
 
 def check_interaction(interaction: Interaction) -> None:
     """Raise `BadInteractionError` unless every number is finite and in its range."""
-    for name, (low, high) in _RANGES.items():
-        value = getattr(interaction.reward, name)
-        if value is not None and not (math.isfinite(value) and low <= value <= high):
+    reward = interaction.reward
+    for name, low, high in _RANGES:
+        value = getattr(reward, name)
+        # What is not a number lies in no range.
+        if value is not None and not low <= value <= high:
             raise BadInteractionError(name, value)
-    draws = {"propensity": interaction.decision.propensity}
+    _check_draw("propensity", interaction.decision.propensity)
     if interaction.gating is not None:
-        draws["gating.propensity"] = interaction.gating.propensity
-    for name, p in draws.items():
-        if not (math.isfinite(p) and 0.0 < p <= 1.0):
-            raise BadInteractionError(name, p)
+        _check_draw("gating.propensity", interaction.gating.propensity)
     for name, value in interaction.signals.items():
         if not math.isfinite(value):
             raise BadInteractionError(f"signals.{name}", value)
-    if not (math.isfinite(interaction.weight) and 0.0 < interaction.weight <= 1e3):
+    if not 0.0 < interaction.weight <= 1e3:
         raise BadInteractionError("weight", interaction.weight)
+
+
+def _check_draw(name: str, p: float) -> None:
+    if not 0.0 < p <= 1.0:
+        raise BadInteractionError(name, p)
 
 
 def check_judgement(interaction: Interaction) -> None:
@@ -65,6 +69,8 @@ class Layout:
     def __init__(self, schema: Mapping[str, int]) -> None:
         self.schema = dict(schema)
         self.n_features = sum(self.schema.values())
+        # An answer and its vote are often learned one after the other.
+        self._last: tuple[Context, FloatVector] | None = None
 
     def names(self) -> list[str]:
         """``namespace[i]`` of every feature, in order."""
@@ -104,8 +110,12 @@ class Layout:
 
         ``--coin`` divides by squares of features: one of 1e-30 would make its weights NaN.
         """
+        last = self._last
+        if last is not None and last[0] is context:
+            return last[1]
         x = self.flatten(context)
         x[np.abs(x) < _SMALLEST] = 0.0
+        self._last = context, x
         return x
 
 

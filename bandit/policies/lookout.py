@@ -113,16 +113,16 @@ class Lookout:
         """What is kept of a block; of one that was never taught, that nothing is known."""
         return self.records[block] if block < len(self.records) else UNKNOWN
 
-    def is_new(self, key: str, block: int) -> bool:
+    def is_new(self, arm: Arm, block: int) -> bool:
         """Whether an arm came when others were known already, and has few votes yet.
 
         One that could have been drawn all along, and was too dear, is not new.
         """
         wanted = self._config.newcomer if self._config.drift else 0
-        if self._came.get(key, self.n_votes) < _SETTLED:
-            return False
         record = self.record(block)
-        return record.n_judged < wanted and record.n_answered < _PATIENCE * wanted
+        if record.n_judged >= wanted or record.n_answered >= _PATIENCE * wanted:
+            return False
+        return self._came.get(key_of(arm), self.n_votes) >= _SETTLED
 
     @property
     def watches(self) -> bool:

@@ -56,7 +56,7 @@ class Regressor:
         places = np.arange(n_blocks * n_features, dtype=np.uint64)
         self._indices = places.reshape(n_blocks, n_features)
         self._average = np.zeros((n_blocks, n_features), dtype=np.float32)
-        self._n_learned = np.zeros(n_blocks, dtype=np.int64)
+        self._n_learned = [0] * n_blocks
         self._arguments = [*self.arguments, "-b", str(_bits(n_features * n_blocks))]
         self._model: bytes | None = None
         self._workspace: vw.Workspace | None = None
@@ -74,12 +74,11 @@ class Regressor:
             except RuntimeError as error:
                 raise BadSnapshotError(str(error)) from error
             self._model = None
-            # A view into VW's memory: column 0 is the weight, the others are the optimiser's.
-            self._weights: FloatVector = self._workspace.weights()[:, 0, 0]
+            # A view into VW's memory, one row a block. Column 0 is the weight, the others are the
+            # optimiser's.
+            used = self._workspace.weights()[: self._indices.size, 0, 0]
+            self._weights: FloatVector = used.reshape(self._indices.shape)
         return self._workspace
-
-    def _block(self, block: int) -> slice:
-        return slice(block * self.n_features, (block + 1) * self.n_features)
 
     def predict(self, x: FloatVector, block: int = 0) -> float:
         """The value at ``x`` of shape (n_features,); 0 before anything was learned."""
@@ -93,7 +92,7 @@ class Regressor:
     def predict_latest(self, x: FloatVector, block: int = 0) -> float:
         """The value by VW's latest weights: noisier, but it does not lag behind."""
         self._vw()
-        return float(self._weights[self._block(block)].dot(x))
+        return float(self._weights[block].dot(x))
 
     def learn(self, x: FloatVector, label: float, block: int = 0, *, weight: float = 1.0) -> None:
         """Update towards ``label``, a finite number of order 1, with some importance."""
@@ -101,14 +100,15 @@ class Regressor:
         example["x"].push_many_features(self._indices[block], x)
         example.set_label(vw.SimpleLabel(label, weight))
         self._vw().learn_one(example)
-        self._n_learned[block] += 1
-        share = (self.eta + 1.0) / (self.eta + float(self._n_learned[block]))
+        n = self._n_learned[block] = self._n_learned[block] + 1
+        share = (self.eta + 1.0) / (self.eta + n)
         average = self._average[block]
-        average += np.float32(min(1.0, share)) * (self._weights[self._block(block)] - average)
+        average += np.float32(min(1.0, share)) * (self._weights[block] - average)
 
     def forget(self, block: int) -> None:
         """Make a block what it was before anything was learned."""
-        self._vw().weights()[self._block(block)] = 0.0
+        places = slice(block * self.n_features, (block + 1) * self.n_features)
+        self._vw().weights()[places] = 0.0
         self._average[block] = 0.0
         self._n_learned[block] = 0
 
@@ -118,13 +118,13 @@ class Regressor:
 
     def dump(self) -> bytes:
         """The weights with everything that further learning needs."""
-        used = int(np.flatnonzero(self._n_learned).max(initial=-1)) + 1
+        used = max((b for b, n in enumerate(self._n_learned, 1) if n), default=0)
         model = self._model if self._model is not None else bytes(self._vw().serialize())
         return b"".join(
             (
                 struct.pack("<II", used, len(model)),
                 model,
-                self._n_learned[:used].astype("<i8").tobytes(),
+                struct.pack(f"<{used}q", *self._n_learned[:used]),
                 self._average[:used].astype("<f4").tobytes(),
             )
         )
@@ -132,7 +132,7 @@ class Regressor:
     def _read(self, saved: bytes) -> bytes:
         used, size = struct.unpack_from("<II", saved)
         counts, averages = 8 + size, 8 + size + 8 * used
-        self._n_learned[:used] = np.frombuffer(saved, "<i8", used, counts)
+        self._n_learned[:used] = struct.unpack_from(f"<{used}q", saved, counts)
         flat = np.frombuffer(saved, "<f4", used * self.n_features, averages)
         self._average[:used] = flat.reshape(used, self.n_features)
         return saved[8:counts]

@@ -1,5 +1,7 @@
 """What drift handling finds, does and costs: seeded, each threshold derived in its test."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -123,7 +125,7 @@ def test_an_arm_may_change_its_digest_any_number_of_times():
         world.change("cloud", digest=f"c{i}")
         world.run(12)
     assert len(world.policy.alarms) > 10
-    assert len(world.policy._blocks.arms) == 3
+    assert len(world.policy._oracles.blocks.arms) == 3
     probe = at(np.random.default_rng(0))
     world.change("cloud", digest="another")
     twin = make_policy(PolicyConfig("composed", SCHEMA))
@@ -137,11 +139,12 @@ def test_a_block_that_is_given_away_has_forgotten_everything():
     world = World(seed=3)
     probe = at(np.random.default_rng(0))
     world.run(200)
-    world.policy._begin_anew(world.policy._block(CLOUD), "nobody")
-    block = world.policy._blocks.of("nobody")
+    oracles = world.policy._oracles
+    oracles.give_away(world.policy._block(CLOUD), replace(CLOUD, digest="another"))
+    block = oracles.blocks.of("cloud another")
     x = world.policy._layout.flatten(probe)
-    assert world.policy._difference.predict(x, block) == 0.0
-    assert world.policy._difference.predict_latest(x, block) == 0.0
+    assert oracles._difference.predict(x, block) == 0.0
+    assert oracles._difference.predict_latest(x, block) == 0.0
 
 
 def test_another_price_is_told_once():

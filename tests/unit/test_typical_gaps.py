@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from bandit.policies.composed import _MOST_SCENARIOS, ComposedPolicy
+from bandit.policies.composed import ComposedPolicy
 from bandit.policies.config import PolicyConfig
+from bandit.policies.gaps import MOST_SCENARIOS
 from bandit.primitives import Interaction, Reward
 from bandit.utility import PRESETS
 from tests.makers import context, decision
@@ -23,16 +24,16 @@ def policy():
 
 
 def test_the_scenario_seen_longest_ago_is_forgotten_first():
-    names = [f"own-{i}" for i in range(_MOST_SCENARIOS)]
+    names = [f"own-{i}" for i in range(MOST_SCENARIOS)]
     found = taught(policy(), ["balanced", *names[:-1], "balanced", names[-1]])
-    assert len(found._spread) == _MOST_SCENARIOS
-    assert "balanced" in found._spread
-    assert names[0] not in found._spread
+    assert len(found._gaps.state()) == MOST_SCENARIOS
+    assert "balanced" in found._gaps.state()
+    assert names[0] not in found._gaps.state()
 
 
 def test_a_restored_policy_forgets_the_same_one():
-    names = [f"own-{i}" for i in range(_MOST_SCENARIOS)]
+    names = [f"own-{i}" for i in range(MOST_SCENARIOS)]
     whole = taught(policy(), names)
     again = policy()
     again.restore(whole.snapshot())
-    assert list(taught(again, ["new"])._spread) == list(taught(whole, ["new"])._spread)
+    assert list(taught(again, ["new"])._gaps.state()) == list(taught(whole, ["new"])._gaps.state())

@@ -1,0 +1,159 @@
+"""The regressions of the default policy: what they expect of an arm, and how they learn it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bandit.policies.inputs import Blocks, Layout, key_of
+from bandit.policies.lookout import token_price
+from bandit.policies.magnitude import Magnitude
+from bandit.policies.vw import Regressor
+from bandit.primitives import Arm, FloatVector
+from bandit.utility import Scenario
+
+_PRIOR_QUALITY = 0.7
+"""What an arm is expected to reach before anything is known."""
+_PRIOR_TOKENS = 400.0
+"""Tokens of an answer before any was seen; sets the scale of the first cost estimates."""
+PRIOR_LATENCY_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """What the models say of one query; lists have one value a block, None was not asked for."""
+
+    common: float
+    difference: list[float]
+    cost: list[float] | None
+    latency: list[float] | None
+
+
+class Oracles:
+    """Models of quality, cost and latency, in which every arm has a block of weights.
+
+    Quality is the sum of what is common to all arms and each arm's own difference. Cost and latency
+    are learned from few features, as logarithms of ratios to a prior.
+
+    Parameters
+    ----------
+    layout
+        Of the contexts.
+    state, blobs
+        What `state` and `dump` gave, to continue from.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        state: Mapping[str, Any] | None = None,
+        blobs: Mapping[str, bytes] | None = None,
+    ) -> None:
+        state, blobs = state or {}, blobs or {}
+        self._layout = layout
+        self._small = layout.places(
+            layout.schema.keys() - {"embedding", "cluster", "image_embedding"}
+        )
+        self.blocks = Blocks(state.get("arms", ()))
+        self._begin_quality(blobs)
+        self.cost = Magnitude(len(self._small), saved=blobs.get("cost"))
+        self.latency = Magnitude(len(self._small), saved=blobs.get("latency"))
+        self.cost.smear = {k: list(v) for k, v in state.get("cost_smear", {}).items()}
+        self.latency.smear = {k: list(v) for k, v in state.get("latency_smear", {}).items()}
+
+    def _begin_quality(self, blobs: Mapping[str, bytes]) -> None:
+        n = self._layout.n_features
+        self._common = Regressor(n, n_blocks=1, saved=blobs.get("common"))
+        self._difference = Regressor(n, saved=blobs.get("difference"))
+
+    # -- expecting ------------------------------------------------------------------------------
+
+    def heads(self, x: FloatVector, scenario: Scenario) -> Heads:
+        """What the models say at ``x``, of all that matters under a scenario."""
+        # One block more than there are arms: what an arm that was never seen will get.
+        n, small = len(self.blocks.arms) + 1, self.small(x)
+        costly = scenario.w_cost > 0.0 or scenario.cost_price > 0.0
+        slow = scenario.w_latency > 0.0 or scenario.latency_price > 0.0
+        return Heads(
+            _PRIOR_QUALITY + self._common.predict(x),
+            self._difference.predict_blocks(x, n),
+            self.cost.model.predict_blocks(small, n) if costly else None,
+            self.latency.model.predict_blocks(small, n) if slow else None,
+        )
+
+    def small(self, x: FloatVector) -> FloatVector:
+        """The features that cost and latency are learned from."""
+        return x.take(self._small)
+
+    def modelled(self, x: FloatVector, block: int) -> float:
+        """Quality by the models alone, without correction."""
+        return _PRIOR_QUALITY + self._common.predict(x) + self._difference.predict(x, block)
+
+    def expected_latency_s(self, key: str, log_ratio: float) -> float:
+        """Seconds of an answer, given what the model says."""
+        return self.latency.expected(log_ratio, key, PRIOR_LATENCY_S)
+
+    def expected_cost_usd(self, arm: Arm, key: str, log_ratio: float) -> float | None:
+        """US dollars of an answer, given what the model says; None where nothing is known."""
+        price = token_price(arm)
+        if price == 0.0:
+            return 0.0
+        if price is None and key not in self.cost.smear:
+            return None
+        return self.cost.expected(log_ratio, key, prior_cost_usd(price))
+
+    def contributions(self, x: FloatVector, block: int) -> NDArray[np.float32]:
+        """What each feature adds to `modelled`, shape (n_features,); the prior is left out."""
+        return self._common.contributions(x) + self._difference.contributions(x, block)
+
+    # -- learning -------------------------------------------------------------------------------
+
+    def learn_quality(self, x: FloatVector, block: int, quality: float, *, weight: float) -> float:
+        """Learn a vote, less its correction; what the models had said before."""
+        said = self.modelled(x, block)
+        # Each part learns what the other leaves over, so that an arm seen rarely is not
+        # explained away by the one seen often. Averages lag: they would leave too much.
+        target = quality - _PRIOR_QUALITY
+        common = self._common.predict_latest(x)
+        difference = self._difference.predict_latest(x, block)
+        self._difference.learn(x, target - common, block, weight=weight)
+        self._common.learn(x, target - difference, weight=weight)
+        return said
+
+    def forget_quality(self) -> None:
+        """Make the models of quality what they were before anything was learned."""
+        self._begin_quality({})
+
+    def give_away(self, block: int, arm: Arm) -> None:
+        """Give the block of a digest that is long gone to another."""
+        for model in (self._difference, self.cost.model, self.latency.model):
+            model.forget(block)
+        for magnitude in (self.cost, self.latency):
+            magnitude.start_over(self.blocks.arms[block])
+        self.blocks.arms[block] = key_of(arm)
+
+    # -- keeping --------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """All but the regressions, as JSON-ready data."""
+        return {
+            "arms": self.blocks.arms,
+            "cost_smear": self.cost.smear,
+            "latency_smear": self.latency.smear,
+        }
+
+    def dump(self) -> dict[str, bytes]:
+        """The regressions."""
+        return {
+            "common": self._common.dump(),
+            "difference": self._difference.dump(),
+            "cost": self.cost.model.dump(),
+            "latency": self.latency.model.dump(),
+        }
+
+
+def prior_cost_usd(price: float | None) -> float:
+    """US dollars of an answer before any was seen, at so much for a token in and a token out."""
+    return _PRIOR_TOKENS * (price or 1e-6)
