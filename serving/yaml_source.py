@@ -12,6 +12,7 @@ from serving.errors import SettingsError
 
 Location: TypeAlias = tuple[str | int, ...]
 
+_MOST_VALUES = 100_000
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -75,11 +76,18 @@ class _Walk:
         self._environ = environ
         self._scalars = yaml.constructor.SafeConstructor()
         self._open: list[yaml.Node] = []
+        self._n_values = 0
 
     def value(self, node: yaml.Node, location: Location) -> Any:
         self._document.lines.setdefault(location, node.start_mark.line + 1)
         if any(node is outer for outer in self._open):
             raise SettingsError(self._at(node), "an alias to what it is part of has no end")
+        self._n_values += 1
+        if self._n_values > _MOST_VALUES:
+            # A few aliases of aliases would fill the memory.
+            raise SettingsError(
+                self._at(node), f"more than {_MOST_VALUES:,} values, aliases included"
+            )
         self._open.append(node)
         found = self._content(node, location)
         self._open.pop()

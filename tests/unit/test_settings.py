@@ -97,6 +97,11 @@ MISTAKES = [
     ),
     ("database:\n  dsn: mysql://a@b/c\n", r"yaml:2: database\.dsn: want postgresql://"),
     ("arms: &a [*a]\n", r"yaml:1: an alias to what it is part of has no end"),
+    (
+        "a0: &a0 [0, 0, 0, 0, 0, 0, 0, 0, 0, 0]\n"
+        + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 9)),
+        r"yaml:1: more than 100,000 values, aliases included",
+    ),
     ("cloud:\n  model: !!python/name:os.system x\n", r"yaml:2: 'x' cannot be read as "),
     ("cloud:\n  model: 2026-99-99\n", r"yaml:2: '2026-99-99' cannot be read as .* quote it"),
     ("arms: []\n", r"yaml:1: arms: .*at least 1 item"),
