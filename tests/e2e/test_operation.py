@@ -21,6 +21,10 @@ ROUTES = [
     ("GET", f"/v1/decisions/{NOBODY}", None, "feedback", 404),
     ("POST", f"/v1/decisions/{NOBODY}/outcome", {"latency_s": 1}, "feedback", 404),
     ("POST", "/v1/reload", None, "admin", 200),
+    ("GET", "/v1/budgets", None, "admin", 200),
+    ("GET", "/v1/alarms", None, "admin", 200),
+    ("GET", "/v1/judges", None, "feedback", 200),
+    ("GET", "/v1/audits/next", None, "feedback", 200),
     ("GET", "/metrics", None, "admin", 200),
 ]
 OPEN = {"/health", "/health/live", "/health/ready", "/health/learn"}
