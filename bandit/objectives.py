@@ -6,7 +6,9 @@ a budget of dollars, with a price that is solved for.
 """
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from bandit.pacing import BadPacerError, BudgetPacer, PacerConfig
 from bandit.primitives import Estimate, Prediction
@@ -87,6 +89,11 @@ class LatencyPacer:
         """In force, in reward for one late answer."""
         return self._pacer.price
 
+    @property
+    def balance(self) -> float:
+        """Late answers saved (above 0) or owed."""
+        return self._pacer.balance_usd
+
     def priced(self, scenario: Scenario) -> Scenario:
         """The scenario with the price of lateness in force."""
         slo_s = self.objective.p95_latency_s
@@ -101,6 +108,21 @@ class LatencyPacer:
             for e in prediction.estimates
         ]
         self._pacer.completed(replace(prediction, estimates=tuple(late)), float(latency_s > slo_s))
+
+    def state(self) -> dict[str, Any]:
+        """All that `restore` needs to continue exactly from here, JSON-ready."""
+        return {"objective": asdict(self.objective), "pacer": self._pacer.state()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Become the pacer that was saved.
+
+        Raises
+        ------
+        BadPacerError
+            If the state is not one, or is of another objective.
+        """
+        _check_saved(state, asdict(self.objective))
+        self._pacer.restore(state["pacer"])
 
 
 class QualityPacer:
@@ -125,6 +147,11 @@ class QualityPacer:
         """In force, in reward for judged quality from 0 to 1."""
         return self._pacer.price
 
+    @property
+    def balance(self) -> float:
+        """Quality saved (above 0) or owed, summed over answers."""
+        return self._pacer.balance_usd
+
     def priced(self, scenario: Scenario) -> Scenario:
         """The scenario with the price of quality in force."""
         return replace(scenario, quality_price=self.price)
@@ -140,6 +167,26 @@ class QualityPacer:
         bill = min(1.0, 1.0 - quality + self._margin(quality))
         self._pacer.completed(replace(prediction, estimates=tuple(missing)), bill)
 
+    def state(self) -> dict[str, Any]:
+        """All that `restore` needs to continue exactly from here, JSON-ready."""
+        seen = [self._n, self._sum, self._squares]
+        return {"objective": asdict(self.floor), "pacer": self._pacer.state(), "seen": seen}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Become the pacer that was saved.
+
+        Raises
+        ------
+        BadPacerError
+            If the state is not one, or is of another floor.
+        """
+        _check_saved(state, asdict(self.floor))
+        self._pacer.restore(state["pacer"])
+        try:
+            self._n, self._sum, self._squares = (float(x) for x in state["seen"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadPacerError("state", repr(error), "what state() gave") from error
+
     def _margin(self, quality: float) -> float:
         off = quality - self._sum / self._n
         fade = 0.998
@@ -147,6 +194,13 @@ class QualityPacer:
         self._squares = fade * self._squares + off * off
         deviation = math.sqrt(self._squares / self._n)
         return self.floor.margin * deviation / math.sqrt(self.floor.window)
+
+
+def _check_saved(state: Mapping[str, Any], objective: Mapping[str, Any]) -> None:
+    # What was late for another objective says nothing of this one.
+    saved = state.get("objective")
+    if saved != objective or not isinstance(state.get("pacer"), Mapping):
+        raise BadPacerError("state", saved, f"the state of {dict(objective)}")
 
 
 def _instead(estimate: Estimate, others: Scenario, bill: float | None) -> Estimate:

@@ -12,6 +12,7 @@ from datetime import date, datetime
 from typing import Any, TypeAlias
 
 from bandit.primitives import Arm, Prediction
+from bandit.utility import Scenario
 
 _NANO = 1_000_000_000
 Account: TypeAlias = tuple[str, date]
@@ -94,6 +95,22 @@ class Bill:
     tags: Mapping[str, Any]
     arms: tuple[Arm, ...]
     prediction: Prediction
+    scenario: Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The first judgement of an answer, for whoever keeps a floor under quality.
+
+    ``value`` is in the range of ``metric``; ``forced`` is as of `Bill`.
+    """
+
+    position: int
+    metric: str
+    value: float
+    forced: bool
+    prediction: Prediction
+    scenario: Scenario
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime
 
-from bandit.packing import arm_from_dict, prediction_from_dict
+from bandit.packing import arm_from_dict, prediction_from_dict, scenario_from_dict
 from bandit.primitives import FORCED_REASONS
 from feedback.engine import Database, LogConfig
 from feedback.grouping import Grouped
-from feedback.ledger import Account, Balance, Bill, Claim, PacerRow, admit
+from feedback.ledger import Account, Balance, Bill, Claim, Judgement, PacerRow, admit
 from feedback.lines import Line
 from feedback.rows import Row, dumps, rows_json
 
@@ -72,9 +72,22 @@ _KEEP_PACERS = """
     WHERE p.budget = given.budget AND p.position < given.position"""
 _BILLS = """
     SELECT o.position, o.cost_usd, o.latency_s, o.arm <> d.arm AS moved, d.reason, d.tags, d.arms,
-        d.prediction
+        d.prediction, d.scenario
     FROM outcomes o JOIN decisions d USING (decision_id)
     WHERE o.position > %(after)s::bigint ORDER BY o.position LIMIT %(limit)s::int"""
+# Positions commit in order: what lies before a row is there whenever the row is, for every server.
+_JUDGEMENTS = """
+    SELECT f.position, f.metric, f.value, coalesce(o.arm <> d.arm, false) AS moved, d.reason,
+        d.prediction, d.scenario
+    FROM feedback f JOIN decisions d USING (decision_id)
+    LEFT JOIN outcomes o ON o.decision_id = f.decision_id AND o.position < f.position
+    WHERE f.position > %(after)s::bigint AND f.will_apply AND f.value IS NOT NULL
+        AND f.metric = ANY(%(metrics)s::text[]) AND o.failure IS NULL
+        AND NOT EXISTS (
+            SELECT FROM feedback e
+            WHERE e.decision_id = f.decision_id AND e.position < f.position AND e.will_apply
+                AND e.value IS NOT NULL AND e.metric = ANY(%(metrics)s::text[]))
+    ORDER BY f.position LIMIT %(limit)s::int"""
 
 
 class SqlLedger:
@@ -185,6 +198,17 @@ class SqlLedger:
 
         return await self._database.swiftly(work)
 
+    async def judgements(
+        self, after: int, limit: int, *, metrics: Sequence[str]
+    ) -> Sequence[Judgement]:
+        """First judgements of answers by one of the metrics, at positions above ``after``."""
+        given = {"after": after, "limit": limit, "metrics": list(metrics)}
+
+        async def work(line: Line) -> Sequence[Judgement]:
+            return [_judgement(row) for row in await line.run(_JUDGEMENTS, given)]
+
+        return await self._database.swiftly(work)
+
     async def aclose(self) -> None:
         """Settle what still waits, and give back connections."""
         await self._bills.aclose()
@@ -253,4 +277,16 @@ def _bill(row: Row) -> Bill:
         row["tags"],
         tuple(arm_from_dict(arm) for arm in row["arms"]),
         prediction_from_dict(row["prediction"]),
+        scenario_from_dict(row["scenario"]),
+    )
+
+
+def _judgement(row: Row) -> Judgement:
+    return Judgement(
+        row["position"],
+        row["metric"],
+        row["value"],
+        row["moved"] or row["reason"] in FORCED_REASONS,
+        prediction_from_dict(row["prediction"]),
+        scenario_from_dict(row["scenario"]),
     )

@@ -19,6 +19,7 @@ _COLUMNS = (
     *("name", "tag", "usd_per_query", "price", "usd_per_day", "spent_usd", "reserved_usd"),
     "resets_at",
 )
+_AIM_COLUMNS = ("name", "target", "price", "balance")
 
 
 @app.callback()
@@ -28,15 +29,22 @@ def main() -> None:
 
 @app.command()
 def show(url: Url = "http://127.0.0.1:8080", key: Key = None, *, as_json: AsJson = False) -> None:
-    """Every budget of a running server: spent and reserved today, and the price of money."""
+    """Every budget and objective of a running server: spent and reserved today, and prices."""
     with reporting():
         found = call(f"{url.rstrip('/')}/v1/budgets", key=key)
         if as_json:
             show_json(found)
-        elif not found["budgets"]:
-            out().print("this server has no budgets")
         else:
-            show_table("Budgets", _COLUMNS, [_row(budget) for budget in found["budgets"]])
+            _show(found)
+
+
+def _show(found: dict[str, Any]) -> None:
+    if found["budgets"]:
+        show_table("Budgets", _COLUMNS, [_row(budget) for budget in found["budgets"]])
+    else:
+        out().print("this server has no budgets")
+    if found["objectives"]:
+        show_table("Objectives", _AIM_COLUMNS, [_row(aim) for aim in found["objectives"]])
 
 
 def _row(budget: dict[str, Any]) -> dict[str, Any]:

@@ -59,6 +59,14 @@ class Metrics:
             "budget_reserved_usd", "Reserved by answers on their way, US dollars", "budget"
         )
         self.budget_price = gauge("budget_price", "Reward that a US dollar must bring", "budget")
+        self.objective = gauge("objective", "What is aimed at, in its unit", "objective")
+        self.objective_price = gauge(
+            "objective_price", "Reward that a late answer, or quality from 0 to 1, must bring",
+            "objective",
+        )  # fmt: skip
+        self.objective_balance = gauge(
+            "objective_balance", "Late answers or quality saved, below 0 owed", "objective"
+        )
         self.judged = counter(
             "judge_total", "Answers offered to the judge, by what came of it", "result"
         )

@@ -5,20 +5,19 @@ servers that share a log arrive at the same price by themselves; nothing is agre
 is stored now and then, for a server that starts to continue from.
 """
 
-import logging
 from collections.abc import Sequence
+from functools import partial
 
 from bandit.budget import Budget
-from bandit.pacing import BadPacerError, BudgetPacer, PacerConfig
+from bandit.pacing import BudgetPacer, PacerConfig
 from bandit.primitives import Arm, Prediction
 from bandit.utility import Scenario
-from feedback.ledger import Bill, PacerRow
+from feedback.ledger import Bill
 from feedback.sql_ledger import SqlLedger
+from serving.pacer_shelf import PacerShelf
 from serving.purse import Tags, tags_of
 
 _BATCH = 64
-
-_LOG = logging.getLogger(__name__)
 
 
 class PacerBoard:
@@ -34,9 +33,15 @@ class PacerBoard:
         self._budgets = {b.name: b for b in budgets if b.usd_per_query is not None}
         self._ledger = ledger
         self._gamma = gamma
-        self.pacers = {name: self._fresh(budget) for name, budget in self._budgets.items()}
-        self.positions: dict[str, int] = {}
-        self._kept: dict[str, int] = {}
+        self._shelf = PacerShelf(
+            {name: partial(self._fresh, budget) for name, budget in self._budgets.items()}, ledger
+        )
+        self.pacers = self._shelf.pacers
+
+    @property
+    def positions(self) -> dict[str, int]:
+        """Up to where in the log each has counted; empty before the first look."""
+        return self._shelf.positions
 
     def priced(self, scenario: Scenario, arms: Sequence[Arm], tags: Tags) -> Scenario:
         """The scenario at the highest price of the budgets that cover ``tags``."""
@@ -56,8 +61,7 @@ class PacerBoard:
         """
         if not self.pacers:
             return 0
-        if not self.positions:
-            await self._begin()
+        await self._shelf.open()
         n_bills = 0
         # Every batch is awaited for, so that queries are answered between two of them.
         while bills := await self._ledger.bills(min(self.positions.values()), _BATCH):
@@ -73,26 +77,7 @@ class PacerBoard:
         ------
         LogUnavailableError
         """
-        moved = {n: at for n, at in self.positions.items() if at != self._kept.get(n)}
-        if moved:
-            rows = {n: PacerRow(at, self.pacers[n].state()) for n, at in moved.items()}
-            await self._ledger.keep_pacers(rows)
-            self._kept.update(moved)
-
-    async def _begin(self) -> None:
-        found = await self._ledger.open_pacers(list(self.pacers))
-        for name, row in found.items():
-            if row.state is not None:
-                self._restore(name, row)
-        self._kept = {name: row.position for name, row in found.items()}
-        self.positions = dict(self._kept)
-
-    def _restore(self, name: str, row: PacerRow) -> None:
-        try:
-            self.pacers[name].restore(row.state or {})
-        except BadPacerError as error:
-            _LOG.warning("the pacer %r begins anew: %s", name, error)
-            self.pacers[name] = self._fresh(self._budgets[name])
+        await self._shelf.keep()
 
     def _take(self, bill: Bill) -> None:
         for name, position in self.positions.items():

@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from bandit.budget import Budget
 from bandit.errors import BanditError, PointsmanError
+from bandit.objectives import LatencyObjective, QualityFloor
 from bandit.utility import Scenario
 from serving.section import Name, Seconds, Section, Unit
 from serving.tags import parse_tag
@@ -151,6 +152,34 @@ class BudgetSettings(Section):
         """The core's value."""
         tag = None if self.tag is None else parse_tag(self.tag, "tag")
         return Budget(self.name, tag, self.usd_per_query, self.usd_per_day)
+
+
+class ObjectiveSettings(Section):
+    """What answers keep to, on average, by a price on what breaks it."""
+
+    p95_latency_s: Seconds | None = Field(
+        default=None, description="95 of 100 answers are at least this quick, seconds; none: off"
+    )
+    quality_floor: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        allow_inf_nan=False,
+        description="least mean judged quality over 500 judgements, from 0 to 1; none: off",
+    )
+
+    @property
+    def any(self) -> bool:
+        """Whether there is one to keep."""
+        return self.p95_latency_s is not None or self.quality_floor is not None
+
+    def latency(self, gamma: float) -> LatencyObjective | None:
+        """The core's value."""
+        return None if self.p95_latency_s is None else LatencyObjective(self.p95_latency_s, gamma)
+
+    def floor(self, gamma: float) -> QualityFloor | None:
+        """The core's value."""
+        return None if self.quality_floor is None else QualityFloor(self.quality_floor, gamma)
 
 
 class PrivacySettings(Section):

@@ -34,6 +34,7 @@ from serving.section import Name
 from serving.sections import (
     BudgetSettings,
     DatabaseSettings,
+    ObjectiveSettings,
     PrivacySettings,
     ScenarioSettings,
     ServerSettings,
@@ -77,6 +78,7 @@ class Settings(BaseSettings):
     budgets: tuple[BudgetSettings, ...] = Field(
         default=(), max_length=64, description="what queries may cost; every one that fits counts"
     )
+    objectives: ObjectiveSettings = ObjectiveSettings()
     policy: PolicySettings = PolicySettings()
     guard: GuardSettings = GuardSettings()
     features: FeatureSettings = FeatureSettings()
@@ -118,6 +120,11 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"budgets.{paced[0]}: the policy 'direct' does not expect bills, so a mean bill "
                 "cannot be kept; use 'composed', or usd_per_day alone"
+            )
+        if self.objectives.any and self.policy.name == "direct":
+            raise ValueError(
+                "objectives: the policy 'direct' does not expect latency and quality apart, so "
+                "neither can be kept; use 'composed'"
             )
 
     def _check_judge(self) -> None:

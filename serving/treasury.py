@@ -25,6 +25,7 @@ from serving.errors import (
 )
 from serving.pacing import PacerBoard
 from serving.purse import BudgetError, Lease, Purse, Tags
+from serving.steering import Aim, ObjectiveBoard
 from serving.worst_case import check_arm, pays, worst_usd
 
 _STALE_S = 2.0
@@ -88,6 +89,8 @@ class Treasury(Purse):
         answer takes.
     now, monotonic
         Wall clock in UTC, which says when a day ends, and a clock in seconds.
+    objectives
+        Kept beside the budgets, by prices as well.
     """
 
     def __init__(
@@ -99,9 +102,11 @@ class Treasury(Purse):
         hold_s: float,
         now: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,
+        objectives: ObjectiveBoard | None = None,
     ) -> None:
         self.budgets = tuple(budgets)
         self.board = PacerBoard(budgets, ledger, gamma=gamma)
+        self._objectives = objectives
         self._caps = {
             b.name: nano_down(b.usd_per_day) for b in budgets if b.usd_per_day is not None
         }
@@ -119,7 +124,8 @@ class Treasury(Purse):
 
     def priced(self, scenario: Scenario, arms: Sequence[Arm], tags: Tags) -> Scenario:
         """See `Purse`."""
-        return self.board.priced(scenario, arms, tags)
+        priced = self.board.priced(scenario, arms, tags)
+        return priced if self._objectives is None else self._objectives.priced(priced)
 
     def barred(
         self, query: Query, specs: Mapping[str, ArmSpec], tags: Tags
@@ -216,8 +222,10 @@ class Treasury(Purse):
                     _LOG.warning("%d reservations were never settled: charged in full", n)
                 self._expired_at = self._monotonic()
         await self.board.advance()
+        if self._objectives is not None:
+            await self._objectives.advance()
         if self._due(self._kept_at, _KEEP_EVERY_S):
-            await self.board.keep()
+            await self._keep()
             self._kept_at = self._monotonic()
 
     async def standings(self) -> list[Standing]:
@@ -231,6 +239,10 @@ class Treasury(Purse):
             await self._look()
         return [self._standing(budget) for budget in self.budgets]
 
+    def aims(self) -> list[Aim]:
+        """How every objective stands now."""
+        return [] if self._objectives is None else self._objectives.aims()
+
     async def aclose(self, *, timeout_s: float = 10.0) -> None:
         """Settle what is left, store the pacers."""
         if self._settling:
@@ -238,9 +250,14 @@ class Treasury(Purse):
         for task in tuple(self._settling):
             task.cancel()
         try:
-            await self.board.keep()
+            await self._keep()
         except PointsmanError as error:
             _LOG.warning("the pacers were not stored: %s", error)
+
+    async def _keep(self) -> None:
+        await self.board.keep()
+        if self._objectives is not None:
+            await self._objectives.keep()
 
     async def _settle(self, claim: Claim, bill_nusd: int) -> None:
         while True:

@@ -34,14 +34,18 @@ def judges(interaction: Interaction) -> bool:
 
 
 def worth(interaction: Interaction) -> float:
-    """The reward; under a budget, less what the drawn arm was expected to cost of it.
+    """The reward; under a budget or an objective, less what was expected to be taken of it.
 
     The interaction must be one that `judges`.
     """
     decision = interaction.decision
     reward = interaction.reward.value or 0.0
     scenario, logged = decision.scenario, decision.prediction
-    if scenario.cost_price == 0.0 or not logged.estimates:
+    priced = scenario.cost_price or scenario.latency_price or scenario.quality_price
+    if not (priced and logged.estimates):
         return reward
     estimate = logged.estimates[logged.arms.index(decision.arm)]
-    return max(0.0, reward - scenario.charge(estimate.cost_usd))
+    charge = scenario.charge(
+        estimate.cost_usd, latency_s=estimate.latency_s, quality=estimate.quality
+    )
+    return max(0.0, reward - charge)

@@ -8,6 +8,7 @@ from feedback.errors import LogUnavailableError
 from serving.api.dependencies import authorise, services
 from serving.api.replies import json_response
 from serving.bootstrap import Services
+from serving.steering import Aim
 from serving.treasury import Standing
 
 router = APIRouter(tags=["operation"])
@@ -15,15 +16,24 @@ router = APIRouter(tags=["operation"])
 
 @router.get("/v1/budgets")
 async def get_budgets(request: Request) -> Response:
-    """Every budget: spent and reserved today, the price of money, and when the day ends."""
+    """Every budget and objective: spent and reserved today, prices, and when the day ends."""
     authorise(request, "admin")
     treasury = services(request).treasury
     found = [] if treasury is None else await treasury.standings()
-    return json_response({"budgets": [_body(standing) for standing in found]}, 200)
+    aims = [] if treasury is None else treasury.aims()
+    body = {
+        "budgets": [_body(standing) for standing in found],
+        "objectives": [_aim(aim) for aim in aims],
+    }
+    return json_response(body, 200)
 
 
 async def observe(at: Services) -> None:
-    """Set the gauges of every budget; while the database is away, they stay as they are."""
+    """Set the gauges; while the database is away, those of budgets stay as they are."""
+    for aim in [] if at.treasury is None else at.treasury.aims():
+        at.metrics.objective.labels(aim.name).set(aim.target)
+        at.metrics.objective_price.labels(aim.name).set(aim.price)
+        at.metrics.objective_balance.labels(aim.name).set(aim.balance)
     try:
         found = [] if at.treasury is None else await at.treasury.standings()
     except LogUnavailableError:
@@ -38,6 +48,16 @@ async def observe(at: Services) -> None:
         if standing.spent_usd is not None and standing.reserved_usd is not None:
             at.metrics.budget_spent_usd.labels(budget.name).set(standing.spent_usd)
             at.metrics.budget_reserved_usd.labels(budget.name).set(standing.reserved_usd)
+
+
+def _aim(aim: Aim) -> dict[str, Any]:
+    return {
+        "name": aim.name,
+        "target": aim.target,
+        "price": aim.price,
+        "balance": aim.balance,
+        "position": aim.position,
+    }
 
 
 def _body(standing: Standing) -> dict[str, Any]:

@@ -236,6 +236,49 @@ def test_a_cap_below_one_answer_is_refused_before_anything_is_served():
         server.clear()
 
 
+def test_objectives_price_what_is_decided_and_are_shown(dsn):
+    server = RunningServer(
+        {
+            "arms": [STAND_IN_ARM],
+            "database": {"dsn": dsn},
+            "objectives": {"p95_latency_s": 30, "quality_floor": 0.5},
+        }
+    )
+    asked = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5}
+    try:
+        server.start()
+        with server.client() as client:
+            reply = client.post("/v1/chat/completions", json=asked)
+            decided = reply.headers["x-pointsman-decision-id"]
+            until(lambda: not rows(dsn, UNANSWERED)[0][0])
+            told = client.post(
+                "/v1/feedback", json={"decision_id": decided, "metric": "thumbs", "value": 1}
+            )
+            assert told.status_code < 300
+            late, good = until(lambda: all_counted(client))
+            metrics = client.get("/metrics").text
+        shown = server.cli("budgets", "show", "--url", server.base_url)
+    finally:
+        server.stop()
+        server.clear()
+    (scenario,) = rows(dsn, "SELECT scenario FROM decisions")[0]
+    assert (scenario["latency_slo_s"], scenario["latency_price"]) == (30.0, pytest.approx(1.0))
+    assert scenario["quality_price"] == pytest.approx(0.1)
+    assert (late["name"], late["target"]) == ("p95_latency_s", 30.0)
+    assert late["balance"] == pytest.approx(0.05)
+    assert (good["name"], good["target"]) == ("quality_floor", 0.5)
+    assert 'pointsman_objective{objective="p95_latency_s"} 30.0' in metrics
+    assert 'pointsman_objective_price{objective="quality_floor"}' in metrics
+    assert "no budgets" in shown.stdout
+    assert "quality_floor" in shown.stdout
+
+
+def all_counted(client):
+    """The objectives, once both have counted something."""
+    aims = client.get("/v1/budgets").json()["objectives"]
+    return aims if all(aim["balance"] != 0.0 for aim in aims) else None
+
+
 def test_a_key_spends_from_its_own_budget_whatever_tag_a_request_names():
     server = RunningServer(
         {

@@ -191,6 +191,17 @@ def test_under_a_budget_a_dear_arm_is_worth_its_reward_less_its_price(guarded):
     assert worth(Interaction(decision, Reward(value=0.9))) == pytest.approx(0.6)
 
 
+def test_under_an_objective_a_late_arm_is_worth_its_reward_less_its_price(guarded):
+    """Else the guard would go back to the arm that an objective keeps traffic from."""
+    slo = Scenario("slo", 1.0, 0.0, 0.0, latency_price=0.5, latency_slo_s=4.0, quality_price=1.0)
+    prediction = guarded.predict(NOWHERE, ARMS, slo)
+    slow = tuple(replace(e, latency_s=4.0, quality=0.8) for e in prediction.estimates)
+    prediction = replace(prediction, estimates=slow)
+    decision = Decision("d", NOWHERE, ARMS, slo, prediction, "cloud", 0.95, "policy", WHEN)
+    left = worth(Interaction(decision, Reward(value=0.9)))
+    assert left == pytest.approx(0.9 - 0.5 * 0.5 - 1.0 * 0.2)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

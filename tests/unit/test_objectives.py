@@ -1,5 +1,6 @@
 """Latency objectives and quality floors: prices that keep them, and change no reward."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -141,3 +142,31 @@ def test_a_damaged_pacer_state_is_refused(damage):
     pacer = BudgetPacer(PacerConfig(1e-3))
     with pytest.raises(BadPacerError, match="state"):
         BudgetPacer(PacerConfig(1e-3)).restore({**pacer.state(), **damage})
+
+
+def test_a_saved_pacer_continues_as_if_it_had_never_stopped():
+    late, good = LatencyPacer(LatencyObjective(2.0)), QualityPacer(QualityFloor(0.8))
+    others = LatencyPacer(LatencyObjective(2.0)), QualityPacer(QualityFloor(0.8))
+    for n in range(150):
+        if n == 100:
+            others[0].restore(json.loads(json.dumps(late.state())))
+            others[1].restore(json.loads(json.dumps(good.state())))
+        asked = good.priced(late.priced(ASKED))
+        said = predict(asked, (0.7, 0.9 + n / 1e4), (0.0, 0.001), (0.5, 2.0))
+        for pacers in ((late, good), others)[: 1 + (n >= 100)]:
+            pacers[0].completed(said, asked, 1.0 + n % 3)
+            pacers[1].judged(said, asked, 0.5 + 0.1 * (n % 5))
+    assert [pacer.state() for pacer in others] == [late.state(), good.state()]
+
+
+@pytest.mark.parametrize(
+    "made", [LatencyPacer(LatencyObjective(2.0)), QualityPacer(QualityFloor(0.8))]
+)
+@pytest.mark.parametrize("damage", ["objective", "pacer", "seen"])
+def test_a_state_of_another_objective_or_none_at_all_is_refused(made, damage):
+    state = made.state()
+    if damage not in state:
+        damage = "pacer"
+    state[damage] = {"p95_latency_s": 9.0}
+    with pytest.raises(BadPacerError):
+        made.restore(state)

@@ -106,6 +106,16 @@ MISTAKES = [
     ("cloud:\n  model: 2026-99-99\n", r"yaml:2: '2026-99-99' cannot be read as .* quote it"),
     ("arms: []\n", r"yaml:1: arms: .*at least 1 item"),
     ("feedback:\n  weights: {thumb: 1}\n", r"yaml:2: feedback\.weights\.thumb"),
+    (
+        "objectives:\n  p95_latency_s: 0\n",
+        r"yaml:2: objectives\.p95_latency_s: want greater",
+    ),
+    ("objectives:\n  quality_floor: 1\n", r"yaml:2: objectives\.quality_floor: want less than 1"),
+    ("objectives:\n  p95_latency: 5\n", r"did you mean 'p95_latency_s'\?"),
+    (
+        "objectives: {quality_floor: 0.8}\npolicy: {name: direct}\n",
+        r"objectives: the policy 'direct' does not expect latency and quality apart",
+    ),
     ("feedback:\n  default_quality: 2\n", r"yaml:2: feedback\.default_quality: want less than"),
 ]
 
