@@ -41,7 +41,10 @@ class Policy(Protocol):
         """
 
     def explain(self, context: Context, arms: Sequence[Arm]) -> Mapping[str, Mapping[str, float]]:
-        """For every arm, how much each feature (``namespace[i]``) adds to its predicted quality."""
+        """For every arm, how much each feature (``namespace[i]``) adds to its predicted quality.
+
+        What else adds to it has a name without brackets, such as ``drift``.
+        """
 
     def snapshot(self) -> bytes:
         """Everything that `restore` needs to continue exactly from here."""

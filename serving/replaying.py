@@ -10,11 +10,12 @@ import hashlib
 import json
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Protocol
 
 from bandit.errors import BadInteractionError, PointsmanError
+from bandit.policies.config import CHOOSING
 from bandit.policy import Policy
 from bandit.primitives import Interaction
 from feedback.joiner import changed_from, lesson
@@ -57,10 +58,26 @@ class State:
 
 def lineage(policy: Policy, rules: RewardRules, schema_version: str | None) -> str:
     """Digest of all that decides what a log teaches; snapshots of another one are not continued."""
-    facts = [policy.name, schema_version, sorted(rules.weights.items()), rules.default_quality]
-    if rules.corrected:
-        facts.append("corrected")
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    facts = [
+        policy.name,
+        _lessons(getattr(policy, "config", None)),
+        _lessons(getattr(getattr(policy, "inner", None), "config", None)),
+        schema_version,
+        sorted(rules.weights.items()),
+        rules.default_quality,
+        rules.corrected,
+    ]
+    return hashlib.sha256(json.dumps(facts, default=repr).encode()).hexdigest()[:16]
+
+
+def _lessons(config: Any) -> Any:
+    """Settings without those that say how to choose: these may change at any time."""
+    if is_dataclass(config):
+        config = {f.name: getattr(config, f.name) for f in fields(config)}
+        config = {name: value for name, value in config.items() if name not in CHOOSING}
+    if isinstance(config, Mapping):
+        return {str(name): _lessons(config[name]) for name in sorted(config)}
+    return config
 
 
 def restored(snapshot: Snapshot, make_policy: PolicyMaker, wanted_lineage: str) -> State | None:

@@ -236,13 +236,20 @@ class ComposedPolicy:
     # -- explaining and keeping -----------------------------------------------------------------
 
     def explain(self, context: Context, arms: Sequence[Arm]) -> Mapping[str, Mapping[str, float]]:
-        """Each feature's share of each arm's predicted quality; they sum to it, less the prior."""
+        """Each feature's share of each arm's predicted quality; they sum to it, less the prior.
+
+        ``drift`` is the correction since the arm changed, ``quality_shift`` that of its judge.
+        """
         x = self._layout.flatten(context)
         names = self._layout.names()
         return {
-            arm.arm_id: dict(zip(names, adds.tolist(), strict=True))
+            arm.arm_id: {
+                **dict(zip(names, self._oracles.contributions(x, block).tolist(), strict=True)),
+                "drift": self._lookout.record(block).offsets[QUALITY],
+                "quality_shift": arm.features.get("quality_shift", 0.0),
+            }
             for arm in arms
-            for adds in [self._oracles.contributions(x, self._block(arm))]
+            for block in [self._block(arm)]
         }
 
     def snapshot(self) -> bytes:

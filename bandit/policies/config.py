@@ -8,6 +8,9 @@ from typing import Literal
 from bandit.drift import DETECTORS, DetectorName
 from bandit.errors import BanditError
 
+CHOOSING = frozenset({"gamma", "gamma_votes", "floor", "caution", "newcomer"})
+"""Settings of `PolicyConfig` that say how to choose; all others decide what a log teaches."""
+
 
 class BadPolicyConfigError(BanditError):
     """A policy setting outside its range."""

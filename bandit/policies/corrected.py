@@ -241,8 +241,8 @@ class CorrectedPolicy:
     # -- explaining and keeping -----------------------------------------------------------------
 
     def explain(self, context: Context, arms: Sequence[Arm]) -> Mapping[str, Mapping[str, float]]:
-        """Each feature's share, by the policy inside."""
-        return self.inner.explain(context, arms)
+        """Each feature's share, by the policy inside; it tells the shift too if it heeds it."""
+        return self.inner.explain(context, [self._shifted(arm) for arm in arms])
 
     def snapshot(self) -> bytes:
         """All state; restoring it continues exactly from here."""

@@ -6,12 +6,19 @@ import numpy as np
 import pytest
 
 from bandit.drift import Detector, DetectorConfig
+from bandit.policies.composed import ComposedPolicy
 from bandit.policies.config import PolicyConfig
 from bandit.policies.factory import make_policy
 from bandit.primitives import Decision
 from feedback.joiner import lesson
 from feedback.log import LogEvent, LoggedDecision
 from feedback.outcome import Feedback, Outcome
+from simulator.callers import DriveConfig
+from simulator.drift import parse_plan
+from simulator.driver import Driver
+from simulator.environment import World as SimulatedWorld
+from simulator.workload import even_arrivals
+from tests import studies
 from tests.drifting import CLOUD, EDGE, SCHEMA, START, THIRD, World, at
 
 pytestmark = pytest.mark.statistical
@@ -64,6 +71,21 @@ def test_a_broken_arm_is_left_within_60_rounds_and_found_again():
     after, _ = world.run(200)
     assert np.mean(before[-200:] == "cloud") > 0.8
     assert np.mean(after == "cloud") > 0.8
+
+
+def test_an_explanation_names_the_drift_and_sums_to_the_quality():
+    """The prior is .7, the sums are of float32: six digits."""
+    world = World(seed=1)
+    world.run(400)
+    world.means["cloud"] = 0.6
+    world.run(80)
+    probe = at(np.random.default_rng(0))
+    shifted = tuple(replace(arm, features={"quality_shift": 0.03}) for arm in world.arms)
+    shares = world.policy.explain(probe, shifted)
+    estimates = world.policy.predict(probe, shifted, world.scenario).estimates
+    sums = [0.7 + sum(adds.values()) for adds in shares.values()]
+    assert sums == pytest.approx([e.quality for e in estimates], abs=1e-5)
+    assert shares["cloud"]["drift"] < -0.05
 
 
 def test_without_drift_handling_the_broken_arm_stays_much_longer():
@@ -243,3 +265,38 @@ def outage_lesson(world, i):
             world.policy.learn(interaction)
             found = interaction
     return found
+
+
+class Listener(ComposedPolicy):
+    """Remembers its arms; one that is deaf hears nothing of the cloud from round 400 on."""
+
+    deaf, asked, arms = False, 0, ()
+
+    def predict(self, context, arms, scenario):
+        self.asked, self.arms = self.asked + 1, arms
+        return super().predict(context, arms, scenario)
+
+    def learn(self, interaction):
+        if not self.deaf or self.asked <= 400 or interaction.decision.arm != "cloud":
+            super().learn(interaction)
+
+
+def test_ten_minutes_of_a_failing_cloud_are_as_if_nobody_had_spoken_of_it():
+    """Both runs learn alike from what the edge answers when drawn; all that the outage adds is 600
+    rounds of failures and of answers that another arm gave, and that must move nothing."""
+    made = studies.study(1000)
+    contexts = made.bank.contexts()
+    config = PolicyConfig(schema={name: len(v) for name, v in contexts[0].namespaces.items()})
+    outage = [{"kind": "outage", "arm": "cloud", "start": 400, "end": 1000}]
+    probabilities = []
+    for deaf, events in ((False, outage), (True, [])):
+        plan = parse_plan({"events": events}, source="here", rounds=1000)
+        world = SimulatedWorld(made.table, plan, n_arms=2, rounds=1000, seed=3)
+        arrivals, drive = even_arrivals(1000), DriveConfig(studies.QUALITY, seed=3)
+        policy = Listener(config)
+        policy.deaf = deaf
+        trace = Driver(world, policy, drive, contexts=contexts, arrivals=arrivals).run()
+        seen = [policy.predict(c, policy.arms, studies.QUALITY).pmf for c in contexts[:40]]
+        probabilities.append(np.array(seen))
+        assert (trace.arm[400:] == 0).all() == bool(events)
+    np.testing.assert_allclose(*probabilities, atol=0.01)
