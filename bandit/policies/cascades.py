@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -115,6 +115,28 @@ class Cascades:
         self._gaps.note(interaction.decision.scenario.name, abs(first.utility - second.utility))
         return ((gating.edge, edge), (gating.cloud, cloud))
 
+    def bills(
+        self, interaction: Interaction, answer: EdgeAnswer | None
+    ) -> Sequence[tuple[Arm, Reward]]:
+        """What an answer teaches of the bill and time of which arms, before anything was seen.
+
+        A cloud that is asked only when the edge's answer looks bad is asked the long questions.
+        What the signals of the edge's answer explain of its bill is learned by the gate, and taken
+        off before the arm is taught: else it would look dearer than it is.
+        """
+        found = bills(interaction)
+        if answer is None or interaction.gating is None:
+            return found
+        taught = []
+        for arm, bill in found:
+            if arm.arm_id == interaction.gating.cloud and bill.cost_usd is not None:
+                dearer = self._house.assess(answer).dearer
+                self._house.learn_bill(answer, bill.cost_usd)
+                taught.append((arm, replace(bill, cost_usd=bill.cost_usd / dearer)))
+            else:
+                taught.append((arm, bill))
+        return taught
+
     # -- keeping --------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
@@ -207,7 +229,8 @@ def verdicts(
         edge.latency_s,
         utility_of(scenario, found.edge, edge.cost_usd, edge.latency_s),
     )
-    cost_usd, latency_s = _sum(edge.cost_usd, cloud.cost_usd), _sum(edge.latency_s, cloud.latency_s)
+    dearer = None if cloud.cost_usd is None else cloud.cost_usd * found.dearer
+    cost_usd, latency_s = _sum(edge.cost_usd, dearer), _sum(edge.latency_s, cloud.latency_s)
     return kept, Estimate(
         clipped(found.cloud),
         cost_usd,

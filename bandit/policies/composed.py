@@ -7,7 +7,7 @@ from bandit.alarm import Alarm
 from bandit.errors import NoEligibleArmError
 from bandit.pacing import affordable_floor
 from bandit.policies.archive import read_policy, write_archive
-from bandit.policies.cascades import Cascades, bills, judged_pair, stretched
+from bandit.policies.cascades import Cascades, judged_pair, stretched
 from bandit.policies.config import PolicyConfig
 from bandit.policies.doubt import Doubt
 from bandit.policies.exploration import growing, inverse_gap_weighting
@@ -121,7 +121,8 @@ class ComposedPolicy:
         """Probabilities of accepting and escalating; see `bandit.gate.Gatekeeper.gate`."""
         heads = self._oracles.heads(self._layout.flatten(context), scenario)
         parts = self._estimate(edge, heads, scenario), self._estimate(cloud, heads, scenario)
-        answer = EdgeAnswer(signals, edge.digest, *(part.quality or 0.0 for part in parts))
+        first, rest = (part.quality or 0.0 for part in parts)
+        answer = EdgeAnswer(signals, edge.digest, first, rest, parts[1].cost_usd)
         return self._cascades.gate(answer, parts, scenario, self.version)
 
     def _estimate(
@@ -181,7 +182,7 @@ class ComposedPolicy:
             if answer is not None:
                 self._cascades.note(answer)
             self._lookout.asked(x)
-            for arm, bill in bills(interaction):
+            for arm, bill in self._cascades.bills(interaction, answer):
                 block = self._met(arm)
                 self._lookout.answered(block, arm)
                 self._learn_magnitudes(self._oracles.small(x), block, arm, bill)
@@ -203,11 +204,16 @@ class ComposedPolicy:
             return None
         arms = {arm.arm_id: arm for arm in interaction.decision.arms}
         blocks = (self._block(arms.get(name, _NOBODY)) for name in (pair.edge, pair.cloud))
-        expected = (
+        first, rest = (
             clipped(self._oracles.modelled(x, b) + self._lookout.record(b).offsets[QUALITY])
             for b in blocks
         )
-        return EdgeAnswer(interaction.signals, pair.digest, *expected)
+        cloud = arms.get(pair.cloud, _NOBODY)
+        block = self._block(cloud)
+        log_ratio = self._oracles.cost.model.predict(self._oracles.small(x), block)
+        log_ratio += self._lookout.record(block).offsets[COST]
+        usd = self._oracles.expected_cost_usd(cloud, key_of(cloud), log_ratio)
+        return EdgeAnswer(interaction.signals, pair.digest, first, rest, usd)
 
     def _learn_magnitudes(self, small: FloatVector, block: int, arm: Arm, bill: Reward) -> None:
         offsets, key = self._lookout.record(block).offsets, key_of(arm)

@@ -1,9 +1,10 @@
 """The gate of a cascade: learned from what an edge answer shows of itself.
 
-Two ridge regressions correct what the policy expects of the edge and of the cloud at a context by
+Ridge regressions correct what the policy expects of the edge and of the cloud at a context by
 the signals of the edge's answer: how good is this answer, and how good would the cloud's be on a
 query that made the edge answer like this? So it learns not to escalate what the cloud fails too.
-The edge's is calibrated per model digest. How much signals tell (the spread of the correction)
+A third says how much dearer the cloud will be on such a query: long answers come in pairs. The
+edge's quality is calibrated per model digest. How much signals tell (the spread of the correction)
 is what looking at the edge's answer is worth, and prices the cascade as an arm.
 """
 
@@ -22,6 +23,10 @@ _PRIOR_QUALITY = 0.7
 _HUNCH = 0.35
 """Quality between the answer that looks best and the one that looks worst, before any label."""
 _RIDGE = 100.0
+_RIDGE_BILL = 20.0
+"""Bills are less noisy than verdicts."""
+_MOST_DEARER = 8.0
+"""A bill is expected to be so many times what it was before the answer was seen, at most."""
 _CONSTANT = 3.0
 """The ridge holds on to a level that is learned from it a ninth as much as to a slope."""
 _DOUBT = 1.0
@@ -34,10 +39,19 @@ _PARTS = ("gram", "inverse", "moment")
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """Expected quality of the edge's answer, and of the cloud's, once the signals are known."""
+    """What is expected once the signals of the edge's answer are known.
+
+    Attributes
+    ----------
+    edge, cloud
+        Quality of the edge's answer, and of the cloud's.
+    dearer
+        The cloud's bill over what was expected of it before, above 0; 1 on average over answers.
+    """
 
     edge: float
     cloud: float
+    dearer: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +64,15 @@ class EdgeAnswer:
         What was expected of either before the answer was seen.
     digest
         Of the edge's model.
+    cloud_usd
+        The cloud's bill that was expected before, in US dollars; None if unknown.
     """
 
     signals: Mapping[str, float]
     digest: str
     edge_quality: float
     cloud_quality: float
+    cloud_usd: float | None = None
 
 
 class Gatehouse:
@@ -74,6 +91,9 @@ class Gatehouse:
         self._scale = SignalScale(state.get("scale"))
         self._edge = _ridge(state.get("edge_steps", 0), "gate_edge", blobs or {})
         self._cloud = _ridge(state.get("cloud_steps", 0), "gate_cloud", blobs or {})
+        self._bill = _ridge(state.get("bill_steps", 0), "gate_bill", blobs or {}, ridge=_RIDGE_BILL)
+        # Ten answers that tell nothing of bills stand in until real ones are seen.
+        self._factors: list[float] = list(state.get("factors", (10.0, 10.0)))
         self._calibrations = {
             digest: Calibration(**kept) for digest, kept in state.get("calibrations", {}).items()
         }
@@ -96,6 +116,7 @@ class Gatehouse:
         return Assessment(
             raw if calibration is None else calibration(raw),
             answer.cloud_quality + self._cloud_trust.share * float(self._cloud.theta @ x),
+            self._factor(x) * self._factors[1] / self._factors[0],
         )
 
     def _features(self, answer: EdgeAnswer) -> tuple[Vector, float]:
@@ -118,6 +139,8 @@ class Gatehouse:
         told = (found.cloud - found.edge) - before
         for i, value in enumerate((told, told * told, 1.0)):
             self._sums[i] = 0.995 * self._sums[i] + value
+        factor = self._factor(self._features(answer)[0])
+        self._factors = [0.995 * self._factors[0] + factor, 0.995 * self._factors[1] + 1.0]
         self._scale.note(answer.signals, answer.digest)
 
     def learn_edge(self, answer: EdgeAnswer, quality: float) -> None:
@@ -139,6 +162,17 @@ class Gatehouse:
         missed = quality - answer.cloud_quality
         self._cloud_trust.learn(float(self._cloud.theta @ x), missed)
         self._cloud.learn(x, missed, keep=_KEEP)
+
+    def learn_bill(self, answer: EdgeAnswer, cost_usd: float) -> None:
+        """Learn what the cloud charged where the edge's answer was not accepted."""
+        if cost_usd > 0.0 and answer.cloud_usd is not None and answer.cloud_usd > 0.0:
+            missed = math.log(cost_usd / answer.cloud_usd)
+            most = math.log(_MOST_DEARER)
+            self._bill.learn(self._features(answer)[0], max(-most, min(most, missed)), keep=_KEEP)
+
+    def _factor(self, x: Vector) -> float:
+        most = math.log(_MOST_DEARER)
+        return math.exp(max(-most, min(most, float(self._bill.theta @ x))))
 
     @property
     def more(self) -> float:
@@ -162,11 +196,13 @@ class Gatehouse:
             "cloud_trust": self._cloud_trust.sums,
             "edge_steps": self._edge.steps,
             "cloud_steps": self._cloud.steps,
+            "bill_steps": self._bill.steps,
+            "factors": self._factors,
         }
 
     def dump(self) -> dict[str, bytes]:
         """The regressions."""
-        named = {"gate_edge": self._edge, "gate_cloud": self._cloud}
+        named = {"gate_edge": self._edge, "gate_cloud": self._cloud, "gate_bill": self._bill}
         return {
             f"{name}_{part}": getattr(model, part).tobytes()
             for name, model in named.items()
@@ -196,8 +232,8 @@ class _Trust:
         self.sums[1] = 0.998 * self.sums[1] + correction * correction
 
 
-def _ridge(steps: int, name: str, blobs: Mapping[str, bytes]) -> Ridge:
-    model = Ridge(_N_FEATURES, ridge=_RIDGE)
+def _ridge(steps: int, name: str, blobs: Mapping[str, bytes], *, ridge: float = _RIDGE) -> Ridge:
+    model = Ridge(_N_FEATURES, ridge=ridge)
     if steps:
         model.steps = steps
         for part in _PARTS:

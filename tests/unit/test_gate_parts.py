@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from bandit.errors import BadInteractionError
-from bandit.policies.cascades import bills, joined, judged_pair, stretched
+from bandit.policies.cascades import Cascades, bills, joined, judged_pair, stretched
+from bandit.policies.config import PolicyConfig
+from bandit.policies.gatehouse import EdgeAnswer, Gatehouse
 from bandit.policies.inputs import check_interaction
 from bandit.policies.isotonic import Calibration, isotonic
 from bandit.policies.signals import SignalScale
@@ -149,6 +151,47 @@ def test_an_escalated_cascade_bills_both_of_its_arms_for_their_own_part():
     found = {arm.arm_id: bill for arm, bill in bills(cascaded(gated()))}
     assert found["edge"] == Reward(None, 0.001, 1.0)
     assert found["cloud"] == Reward(None, pytest.approx(0.004), pytest.approx(3.0))
+
+
+def _answered(n_words):
+    return EdgeAnswer({"n_words": n_words}, "small:1", 0.5, 0.8, cloud_usd=0.001)
+
+
+def _house_of_bills():
+    """The cloud's bill is a thousandth per hundred words of the edge; half of them have 50."""
+    house = Gatehouse()
+    for i in range(400):
+        n_words = (50.0, 150.0)[i % 2]
+        answer = _answered(n_words)
+        house.note(answer)
+        house.learn_bill(answer, 1e-5 * n_words)
+    return house
+
+
+def test_after_a_long_answer_the_gate_expects_a_larger_bill_of_the_cloud():
+    house = _house_of_bills()
+    short, long = (house.assess(_answered(n)).dearer for n in (50.0, 150.0))
+    assert long / short == pytest.approx(3.0, rel=0.15)
+    assert (short + long) / 2 == pytest.approx(1.0, abs=0.05)
+
+
+def test_what_a_gate_knows_of_bills_is_kept():
+    house = _house_of_bills()
+    again = Gatehouse(house.state(), house.dump())
+    assert again.assess(_answered(90.0)).dearer == pytest.approx(
+        house.assess(_answered(90.0)).dearer, rel=1e-9
+    )
+
+
+def test_a_cloud_that_is_asked_the_long_questions_alone_is_not_taught_to_be_dear():
+    house = _house_of_bills()
+    config = PolicyConfig("composed", {"constant": 1})
+    cascades = Cascades(config, {"house": house.state()}, house.dump())
+    gating = replace(gated(edge_cost_usd=0.0), signals={"n_words": 150.0})
+    asked = replace(cascaded(gating), reward=Reward(None, 0.0015, 4.0))
+    found = {arm.arm_id: bill for arm, bill in cascades.bills(asked, _answered(150.0))}
+    assert found["cloud"].cost_usd == pytest.approx(0.001, rel=0.1)
+    assert found["edge"].cost_usd == 0.0
 
 
 def test_an_accepted_cascade_bills_its_edge_alone():
