@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bandit.primitives import Context
 from features.conversation import conversation_features, time_features
+from features.earlier import EarlierFeatures
 from features.embedding import CHARS_PER_TOKEN, Embedder, load_embedder
 from features.errors import ProjectionError
 from features.image import Pictures, Sight, picture_of, pictures_of
@@ -102,6 +103,9 @@ class Featurizer:
         self.sight = sight
         self.schema: Mapping[str, tuple[str, ...]] = schema_of(projection, sight)
         self.schema_version = version_of(embedder, projection, self.schema, sight)
+        self.earlier = EarlierFeatures(
+            embedder, projection, schema=self.schema, version=self.schema_version
+        )
         self._remembered: OrderedDict[bytes, Floats] = OrderedDict()
         self._cache_size = cache_size
         self._lock = threading.Lock()

@@ -31,7 +31,14 @@ from serving.judging import JudgeWorker, JudgingWatcher
 from serving.judging_log import judge_log
 from serving.keys import KeyRing
 from serving.learner_thread import LearnerThread
-from serving.learning_start import make_learner, open_log, policy_maker, reward_rules, utc_now
+from serving.learning_start import (
+    LearnersFeaturizer,
+    make_learner,
+    open_log,
+    policy_maker,
+    reward_rules,
+    utc_now,
+)
 from serving.metrics import Metrics
 from serving.purse import NO_BUDGETS
 from serving.reading import Featurizer
@@ -217,12 +224,17 @@ def _feature_config(settings: Settings) -> FeatureConfig:
     )
 
 
-async def _featurizer(settings: Settings) -> Featurizer:
+async def _featurizer(settings: Settings) -> LearnersFeaturizer:
     return await asyncio.to_thread(build_featurizer, _feature_config(settings), settings.models_dir)
 
 
 async def _assemble(
-    settings: Settings, stack: AsyncExitStack, *, dsn: str, featurizer: Featurizer, fleet: Fleet
+    settings: Settings,
+    stack: AsyncExitStack,
+    *,
+    dsn: str,
+    featurizer: LearnersFeaturizer,
+    fleet: Fleet,
 ) -> Services:
     log = open_log(settings, dsn)
     stack.push_async_callback(log.aclose)

@@ -43,7 +43,10 @@ def exchange(
     if key:
         headers["authorization"] = f"Bearer {key}"
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=data, headers=headers)  # noqa: S310 - the operator's own URL
+    try:
+        request = urllib.request.Request(url, data=data, headers=headers)  # noqa: S310 - the operator's own URL
+    except ValueError:
+        raise CallError(url, "not a URL; want one such as http://127.0.0.1:8080") from None
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as reply:  # noqa: S310 - as above
             named = {name.lower(): value for name, value in reply.headers.items()}

@@ -18,7 +18,7 @@ from feedback.joiner import changed_from
 from feedback.log import DecisionLog, Snapshot
 from feedback.reward import RewardRules
 from serving.alarming import AlarmBell
-from serving.replaying import State, lineage, replay, restored, teach
+from serving.replaying import Earlier, State, lineage, replay, restored, teach
 from serving.snapshots import PolicyMaker, make_snapshot
 
 _LOG = logging.getLogger(__name__)
@@ -42,6 +42,8 @@ class LearnerConfig:
         Seconds after which a decision that nobody judged counts as silent.
     schema_version
         Decisions whose features are other ones teach nothing; None takes any.
+    earlier
+        Reads decisions of earlier features in those in force.
     tell_alarms
         Whether somebody waits to be told of alarms.
     """
@@ -52,6 +54,7 @@ class LearnerConfig:
     rules: RewardRules = field(default_factory=RewardRules)
     reward_window_s: float = 7 * 86400.0
     schema_version: str | None = None
+    earlier: Earlier | None = None
     tell_alarms: bool = False
 
 
@@ -109,7 +112,13 @@ class Learner:
         self._make_policy = make_policy
         self._clock = clock
         self._config = config or LearnerConfig()
-        self._lineage = lineage(make_policy(), self._config.rules, self._config.schema_version)
+        earlier = self._config.earlier
+        self._lineage = lineage(
+            make_policy(),
+            self._config.rules,
+            self._config.schema_version,
+            earlier=() if earlier is None else earlier.versions,
+        )
         self._bell = AlarmBell(log.alarms, tell=self._config.tell_alarms)
         self._epoch: int | None = None
         self._state = State(make_policy())

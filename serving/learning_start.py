@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Protocol
 
 from bandit.policies.config import PolicyConfig
 from bandit.policies.factory import Lineup, make_lineup
@@ -14,7 +15,16 @@ from feedback.reward import RewardRules
 from feedback.sql import SqlDecisionLog
 from serving.learner import Learner, LearnerConfig
 from serving.reading import Featurizer
+from serving.replaying import Earlier
 from serving.settings import Settings
+
+
+class LearnersFeaturizer(Featurizer, Protocol):
+    """A featurizer that also reads what earlier versions of it have left in the log."""
+
+    @property
+    def earlier(self) -> Earlier:
+        """Contexts of earlier features, in those in force."""
 
 
 def utc_now() -> datetime:
@@ -77,7 +87,7 @@ def reward_rules(settings: Settings) -> RewardRules:
     return RewardRules(weights, settings.feedback.default_quality, corrected)
 
 
-def make_learner(settings: Settings, dsn: str, featurizer: Featurizer) -> Learner:
+def make_learner(settings: Settings, dsn: str, featurizer: LearnersFeaturizer) -> Learner:
     """A learner with a log of its own, which it closes."""
     config = LearnerConfig(
         poll_s=settings.learner.poll_s,
@@ -86,6 +96,7 @@ def make_learner(settings: Settings, dsn: str, featurizer: Featurizer) -> Learne
         rules=reward_rules(settings),
         reward_window_s=settings.feedback.reward_window_s,
         schema_version=featurizer.schema_version,
+        earlier=featurizer.earlier,
         tell_alarms=settings.alarms.webhook_url is not None,
     )
     maker = policy_maker(settings, featurizer)

@@ -11,13 +11,13 @@ import json
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Protocol
 
 from bandit.errors import BadInteractionError, PointsmanError
 from bandit.policies.config import CHOOSING
 from bandit.policy import Policy
-from bandit.primitives import Interaction
+from bandit.primitives import Context, Interaction
 from feedback.joiner import changed_from, lesson
 from feedback.log import DecisionLog, LogEvent, Snapshot
 from feedback.reward import RewardRules
@@ -44,6 +44,21 @@ class Teaching(Protocol):
     def schema_version(self) -> str | None:
         """The features that the policy knows; None takes any."""
 
+    @property
+    def earlier(self) -> "Earlier | None":
+        """Reads contexts of other features; None reads none."""
+
+
+class Earlier(Protocol):
+    """What was known of queries by earlier versions, in the features in force."""
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Versions of features that can be read."""
+
+    def widened(self, context: Context) -> Context | None:
+        """``context`` with the features in force; None if that cannot be."""
+
 
 @dataclass(slots=True)
 class State:
@@ -56,13 +71,20 @@ class State:
     canaries: deque[Canary] = field(default_factory=lambda: deque(maxlen=N_CANARIES))
 
 
-def lineage(policy: Policy, rules: RewardRules, schema_version: str | None) -> str:
+def lineage(
+    policy: Policy,
+    rules: RewardRules,
+    schema_version: str | None,
+    *,
+    earlier: Sequence[str] = (),
+) -> str:
     """Digest of all that decides what a log teaches; snapshots of another one are not continued."""
     facts = [
         policy.name,
         _lessons(getattr(policy, "config", None)),
         _lessons(getattr(getattr(policy, "inner", None), "config", None)),
         schema_version,
+        list(earlier),
         sorted(rules.weights.items()),
         rules.default_quality,
         rules.corrected,
@@ -104,8 +126,9 @@ async def teach(state: State, events: Sequence[LogEvent], *, as_of: int, config:
     """Teach ``events`` as known at ``as_of``; the state then stands at the last of them."""
     for n, event in enumerate(events):
         found = lesson(event, position=event.position, as_of=as_of, rules=config.rules)
-        if found is not None and _fits(found, config):
-            _teach_one(state, found)
+        fitting = None if found is None else _fitting(found, config)
+        if fitting is not None:
+            _teach_one(state, fitting)
             if n % _BREATH == 0:
                 await asyncio.sleep(0)
     state.position = events[-1].position
@@ -153,9 +176,15 @@ async def _earliest_change(
     return min(found, default=None)
 
 
-def _fits(interaction: Interaction, config: Teaching) -> bool:
-    known = interaction.decision.context.schema_version
-    return config.schema_version is None or known == config.schema_version
+def _fitting(interaction: Interaction, config: Teaching) -> Interaction | None:
+    """The lesson in the features that the policy knows; None if it cannot be had in them."""
+    decision = interaction.decision
+    if config.schema_version in (None, decision.context.schema_version):
+        return interaction
+    context = None if config.earlier is None else config.earlier.widened(decision.context)
+    if context is None:
+        return None
+    return replace(interaction, decision=replace(decision, context=context))
 
 
 def _teach_one(state: State, interaction: Interaction) -> None:

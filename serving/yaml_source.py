@@ -59,6 +59,8 @@ def read(path: Path, environ: Mapping[str, str]) -> YamlDocument:
         raise SettingsError(f"{path}:{line}", f"not valid YAML: {error.problem}") from error
     except yaml.YAMLError as error:
         raise SettingsError(str(path), f"not valid YAML: {error}") from error
+    except RecursionError as error:
+        raise SettingsError(str(path), "nested too deeply") from error
     document = YamlDocument(path)
     if root is None:
         return document

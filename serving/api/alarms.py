@@ -1,10 +1,11 @@
 """``GET /v1/alarms``: what learning noticed, newest first."""
 
 import re
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import APIRouter, Request, Response
 
+from bandit.alarm import AlarmKind
 from serving.api.dependencies import authorise, services
 from serving.api.replies import json_response
 from serving.errors import BadRequestError
@@ -12,6 +13,7 @@ from serving.webhook import shown
 
 router = APIRouter(tags=["operation"])
 _MOST = 500
+_KINDS = get_args(AlarmKind)
 
 
 @router.get("/v1/alarms")
@@ -25,6 +27,8 @@ async def get_alarms(request: Request) -> Response:
     limit = _number(request, "limit", default=50, most=_MOST)
     before = _number(request, "before", default=None, most=2**62)
     kind = request.query_params.get("kind")
+    if kind is not None and kind not in _KINDS:
+        raise BadRequestError(f"kind = {kind[:40]!r}; there are {', '.join(_KINDS)}", "kind")
     rows = await services(request).log.alarms.newest((limit or 50) + 1, before=before, kind=kind)
     page = rows[:limit]
     more = len(rows) > len(page)

@@ -15,7 +15,9 @@ def test_alarms_are_for_admins_where_keys_are_in_force(locked):
     assert reply.json() == {"object": "list", "data": [], "next_before": None}
 
 
-@pytest.mark.parametrize("asked", ["limit=0", "limit=501", "before=x", "limit=-1", "before=1e3"])
+@pytest.mark.parametrize(
+    "asked", ["kind=nope", "limit=0", "limit=501", "before=x", "limit=-1", "before=1e3"]
+)
 def test_a_page_that_cannot_be_is_a_clear_error(server, asked):
     reply = get(server, f"/v1/alarms?{asked}")
     assert reply.status_code == 400
@@ -25,6 +27,14 @@ def test_a_page_that_cannot_be_is_a_clear_error(server, asked):
 def test_the_command_line_says_that_nothing_was_noticed(server):
     done = server.cli("alarms", "list", "--url", server.base_url, "--kind", "guard")
     assert (done.returncode, done.stdout) == (0, "no alarms\n")
+
+
+def test_an_address_that_is_none_is_a_clear_error(server):
+    done = server.cli("alarms", "list", "--url", "localhost")
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "error: localhost/v1/alarms?limit=20: not a URL; want one such as"
+    )
 
 
 def test_health_and_metrics_say_how_many_alarms_there_are(server):

@@ -96,6 +96,7 @@ MISTAKES = [
         r"yaml:2: arms\.0: base_url must be http:// or https:// and a host",
     ),
     ("database:\n  dsn: mysql://a@b/c\n", r"yaml:2: database\.dsn: want postgresql://"),
+    ("[" * 2000, r"yaml: nested too deeply"),
     ("arms: &a [*a]\n", r"yaml:1: an alias to what it is part of has no end"),
     (
         "a0: &a0 [0, 0, 0, 0, 0, 0, 0, 0, 0, 0]\n"
