@@ -129,11 +129,11 @@ class BudgetExceededError(ServingError):
     def __init__(
         self, budget: str, usd_per_day: float, *, retry_after_s: float, resets: str, passing: bool
     ) -> None:
-        used = "reserved by answers on their way" if passing else "spent"
+        used = " until answers on their way are paid for" if passing else ""
         hint = "try again, or wait until it resets" if passing else "it resets"
         super().__init__(
-            f"budget {budget!r}: too much of its ${usd_per_day:g} of today is {used} and no free "
-            f"arm can answer; {hint} at {resets}"
+            f"budget {budget!r}: what is left of its ${usd_per_day:g} of today does not cover the "
+            f"most that this query may cost{used}, and no free arm can answer; {hint} at {resets}"
         )
         self.budget = budget
         self.retry_after_s = retry_after_s

@@ -255,7 +255,7 @@ def _check_canary(
 ) -> None:
     canary = _canary_from_dict(data)
     prediction = policy.predict(canary.context, canary.arms, canary.scenario)
-    _check_pmf(prediction.pmf, floor)
+    _check_pmf(prediction.pmf, 0.0 if _priced(canary.scenario) else floor)
     found: Sequence[float] = _qualities(prediction)
     wanted: Sequence[float] = data["quality"]
     if same_config:
@@ -264,6 +264,11 @@ def _check_canary(
         not abs(a - b) <= TOLERANCE for a, b in zip(found, wanted, strict=True)
     ):
         raise BadSnapshotError("a canary is predicted differently than when it was saved")
+
+
+def _priced(scenario: Scenario) -> bool:
+    """Whether a budget or an objective has a price on something: dear arms then have less floor."""
+    return max(scenario.cost_price, scenario.latency_price, scenario.quality_price) > 0.0
 
 
 def _qualities(prediction: Prediction) -> list[float]:

@@ -5,7 +5,10 @@ from dataclasses import replace
 import pytest
 
 from bandit.errors import BadSnapshotError, OutdatedSnapshotError
+from bandit.policies.config import PolicyConfig
+from bandit.policies.factory import make_policy
 from bandit.primitives import Interaction, Reward
+from bandit.utility import PRESETS
 from feedback.memory import MemoryDecisionLog
 from serving.snapshots import Canary, PolicyHolder, canaries_of, load_snapshot, make_snapshot
 from tests.makers import ARMS, context, decision
@@ -73,6 +76,20 @@ def test_a_canary_that_is_predicted_differently_is_refused():
 def test_a_canary_below_the_exploration_floor_is_refused():
     with pytest.raises(BadSnapshotError, match="floor"):
         load_snapshot(saved("mean-1", 1.0, 1.0), MeanPolicy, floor=0.45)
+
+
+def test_a_price_on_money_may_take_a_dear_arm_below_the_floor():
+    def fresh():
+        return make_policy(PolicyConfig(schema={"bias": 1, "text": 3}))
+
+    paced = replace(PRESETS["quality"], cost_price=1e5)
+    policy = fresh()
+    floor = policy.config.floor
+    assert min(policy.predict(context(), ARMS, paced).pmf) < floor
+    made = make_snapshot(
+        policy, version="composed-1", position=7, canaries=[Canary.of(decision(scenario=paced))]
+    )
+    assert load_snapshot(made, fresh, floor=floor).version == "composed-1"
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
