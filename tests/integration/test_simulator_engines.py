@@ -61,6 +61,7 @@ def test_results_have_exactly_the_documented_shape(study, runs):
     measures = {
         "quality", "quality_low", "quality_high", "cost_usd", "latency_s", "reward", "regret",
         "share", "apgr", "cpt50", "cpt80", "rcs", "spend_over_budget",
+            "p95_latency_s", "solved", "below_floor",
     }  # fmt: skip
     assert tuple(found["policies"]) == LABELS
     for policy in found["policies"].values():
