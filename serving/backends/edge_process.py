@@ -155,10 +155,11 @@ class EdgeProcess:
         try:
             await self._read(process)
         finally:
-            child.kill(process)
             for watcher in watchers:
                 watcher.cancel()
             await asyncio.gather(*watchers, return_exceptions=True)
+            # Not killed at once: a signal to one that just died reaps it behind asyncio's back,
+            # which then cannot tell what it died of.
             await child.stop(process)
         self._die(self._fault or self._obituary(process))
         return self._answered

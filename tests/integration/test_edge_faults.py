@@ -67,7 +67,7 @@ def alive(pid):
 async def test_a_crash_fails_the_answer_and_the_worker_comes_back():
     async with started() as backend:
         (pid,) = backend.worker_pids
-        async with aclosing(backend.stream(query(STORY))) as stream:
+        async with aclosing(backend.stream(query(STORY, temperature=0))) as stream:
             await anext(stream)
             os.kill(pid, signal.SIGSEGV)
             with pytest.raises(BackendUnavailableError, match="signal 11"):
@@ -83,7 +83,9 @@ async def test_a_crash_fails_the_answer_and_the_worker_comes_back():
 async def test_whoever_waits_when_the_worker_crashes_is_told_at_once():
     async with started() as backend:
         (pid,) = backend.worker_pids
-        tasks = [asyncio.create_task(backend.complete(query(STORY))) for _ in range(3)]
+        tasks = [
+            asyncio.create_task(backend.complete(query(STORY, temperature=0))) for _ in range(3)
+        ]
         await until(lambda: backend.load().queued == 2)
         os.kill(pid, signal.SIGKILL)
         results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
@@ -94,7 +96,7 @@ async def test_whoever_waits_when_the_worker_crashes_is_told_at_once():
 async def test_a_hang_is_noticed_and_the_worker_replaced():
     async with started(limits=Limits(hang_s=1.0)) as backend:
         (pid,) = backend.worker_pids
-        task = asyncio.create_task(backend.complete(query(STORY)))
+        task = asyncio.create_task(backend.complete(query(STORY, temperature=0)))
         await until(lambda: backend.load().running == 1)
         os.kill(pid, signal.SIGSTOP)
         with pytest.raises(BackendUnavailableError, match="no sign of life"):
@@ -107,7 +109,7 @@ async def test_a_hang_is_noticed_and_the_worker_replaced():
 async def test_a_worker_that_does_not_stop_a_query_is_replaced():
     async with started(limits=Limits(cancel_s=1.0)) as backend:
         (pid,) = backend.worker_pids
-        async with aclosing(backend.stream(query(STORY))) as stream:
+        async with aclosing(backend.stream(query(STORY, temperature=0))) as stream:
             await anext(stream)
             os.kill(pid, signal.SIGSTOP)
         await until(lambda: backend.health()[0] and backend.worker_pids != (pid,))
@@ -116,7 +118,7 @@ async def test_a_worker_that_does_not_stop_a_query_is_replaced():
 async def test_stopping_ends_answers_and_leaves_no_process():
     async with started() as backend:
         pids = backend.worker_pids
-        task = asyncio.create_task(backend.complete(query(STORY)))
+        task = asyncio.create_task(backend.complete(query(STORY, temperature=0)))
         await until(lambda: backend.load().running == 1)
         await backend.aclose()
         with pytest.raises(BackendUnavailableError):
@@ -128,7 +130,7 @@ async def test_thirty_callers_that_drop_leave_every_place_free():
     rng = random.Random(5)
 
     async def drop(backend):
-        async with aclosing(backend.stream(query(STORY, max_tokens=50))) as stream:
+        async with aclosing(backend.stream(query(STORY, temperature=0, max_tokens=50))) as stream:
             for _ in range(rng.randrange(4)):
                 await anext(stream)
 
@@ -146,7 +148,9 @@ async def test_thirty_callers_that_drop_leave_every_place_free():
 
 async def test_two_workers_answer_at_the_same_time():
     async with started(workers=2) as backend:
-        tasks = [asyncio.create_task(backend.complete(query(STORY))) for _ in range(2)]
+        tasks = [
+            asyncio.create_task(backend.complete(query(STORY, temperature=0))) for _ in range(2)
+        ]
         await until(lambda: backend.load().running == 2)
         assert backend.load().queued == 0
         for task in tasks:
