@@ -27,8 +27,9 @@ from serving.database import background, start_database
 from serving.errors import SettingsError
 from serving.fleet import Fleet, start_fleet
 from serving.judge_start import start_judge
-from serving.judging import JudgeWorker, JudgingWatcher
+from serving.judging import JudgeWorker
 from serving.judging_log import judge_log
+from serving.judging_watch import JudgingWatcher
 from serving.keys import KeyRing
 from serving.learner_thread import LearnerThread
 from serving.learning_start import (

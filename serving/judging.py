@@ -5,7 +5,6 @@ is kept in memory until it is judged, and no longer.
 """
 
 import asyncio
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,19 +22,16 @@ from feedback.errors import FeedbackError, LogUnavailableError
 from feedback.judge import RUBRIC_VERSION, Case, Verdict, speaks_to_a_grader
 from feedback.log import DecisionLog
 from feedback.opinions import JUDGE_PREFIX
-from feedback.outcome import Feedback, Outcome
-from serving.answering import Answer, Routed
+from feedback.outcome import Feedback
 from serving.backends.base import Backend
 from serving.deciding import Holder
 from serving.errors import BackendError, BackendOverloadedError
 from serving.judge_client import Bill, CapReachedError, JudgeClient, MalformedError
-from serving.recording import Watcher
+from serving.judge_jobs import Job, is_durable, is_private, share_of, text_of
 
 _LOG = structlog.get_logger("pointsman")
 _ATTEMPTS = 3
 _PAUSE_S = 1.0
-_DURABLE_S = 30.0
-_PRIVATE = "privacy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +66,6 @@ class JudgingConfig:
     audits: AuditConfig = field(default_factory=AuditConfig)
     probe_rate: float = 0.0
     keep_reasons: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """An answer to be judged; ``durable`` tells whether its decision was written."""
-
-    decision: Decision
-    outcome: Outcome
-    query: Query
-    answer: str
-    durable: "asyncio.Future[bool] | None" = None
 
 
 class JudgeWorker:
@@ -130,7 +115,7 @@ class JudgeWorker:
             return False
         if not self._config.local and is_private(decision):
             return False
-        return _share(decision.decision_id) < self._config.sample_rate
+        return share_of(decision.decision_id) < self._config.sample_rate
 
     def offer(self, job: Job) -> None:
         """Have an answer judged soon, if there is room."""
@@ -189,7 +174,7 @@ class JudgeWorker:
             self._fail("failed", error)
 
     async def _judge(self, job: Job) -> None:
-        if not await _is_durable(job):
+        if not await is_durable(job):
             self._count("unlogged")
             return
         try:
@@ -307,66 +292,6 @@ class JudgeWorker:
         self.counts[what] += 1
         if self._on_event is not None:
             self._on_event(what, usd)
-
-
-class JudgingWatcher(Watcher):
-    """Offers answers to a judge as they end."""
-
-    def __init__(self, worker: JudgeWorker) -> None:
-        self._worker = worker
-
-    def wants_text(self, routed: Routed) -> bool:
-        """Whether the answer's text is needed, in memory, until it is judged."""
-        return self._worker.wants(routed.decision)
-
-    def ended(self, answer: Answer, outcome: Outcome) -> None:
-        """Offer an answer that is whole, in the sample, and the drawn arm's own."""
-        decision, text = answer.routed.decision, answer.meter.text
-        if not text or not self._worker.wants(decision) or not is_judgeable(decision, outcome):
-            return
-        if "images" in answer.routed.query.requires:
-            return  # the judge would grade what it cannot see
-        job = Job(decision, outcome, answer.routed.query, text, answer.durable)
-        self._worker.offer(job)
-
-
-def is_private(decision: Decision) -> bool:
-    """Whether privacy kept the query at the edge."""
-    return decision.reason == _PRIVATE or any(
-        why.startswith(_PRIVATE) for why in decision.masked.values()
-    )
-
-
-def is_judgeable(decision: Decision, outcome: Outcome) -> bool:
-    """Whether what a judge says of the answer can be learned."""
-    return outcome.failure is None and outcome.arm == decision.arm
-
-
-def text_of(query: Query) -> str:
-    """The conversation as text, parts that are none named in brackets."""
-    return "\n\n".join(
-        f"{message.get('role', '')}: {_content(message.get('content'))}"
-        for message in query.messages
-    )
-
-
-def _content(content: Any) -> str:
-    if not isinstance(content, list):
-        return str(content or "")
-    parts = (part for part in content if isinstance(part, Mapping))
-    return "\n".join(str(part.get("text") or f"[{part.get('type')}]") for part in parts)
-
-
-async def _is_durable(job: Job) -> bool:
-    if job.durable is None:
-        return True
-    await asyncio.wait((job.durable,), timeout=_DURABLE_S)
-    return job.durable.done() and not job.durable.cancelled() and job.durable.result()
-
-
-def _share(decision_id: str) -> float:
-    """A number in [0, 1) that is the decision's own, the same wherever it is asked for."""
-    return int.from_bytes(hashlib.sha256(decision_id.encode()).digest()[:8]) / 2**64
 
 
 def _clock() -> float:

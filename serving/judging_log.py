@@ -5,7 +5,8 @@ import asyncio
 from features.query import Query
 from feedback.errors import LogUnavailableError
 from feedback.log import DecisionLog, LogEvent
-from serving.judging import Job, JudgeWorker, is_judgeable
+from serving.judge_jobs import Job, is_judgeable
+from serving.judging import JudgeWorker
 
 _BATCH = 100
 _POLL_S = 0.5

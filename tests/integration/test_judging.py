@@ -21,7 +21,8 @@ from serving.backends.base import Completion, Load
 from serving.backends.cloud import CloudBackend, CloudConfig
 from serving.backends.retrying import RetryConfig
 from serving.judge_client import JudgeClient
-from serving.judging import JudgeWorker, JudgingConfig, JudgingWatcher
+from serving.judging import JudgeWorker, JudgingConfig
+from serving.judging_watch import JudgingWatcher
 from serving.learner import Learner, LearnerConfig
 from serving.pricing import Price
 from serving.router import RouterConfig
