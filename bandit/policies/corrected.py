@@ -4,15 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from bandit.alarm import Alarm
 from bandit.auditing import AuditPlan
 from bandit.errors import BadSnapshotError
-from bandit.gate import Gatekeeper
 from bandit.judging import Account, Tallies
 from bandit.policies.archive import read_archive, write_archive
 from bandit.policies.config import BadPolicyConfigError, PolicyConfig
 from bandit.policies.inputs import Layout, check_interaction, check_judgement
 from bandit.policies.voters import Voters
+from bandit.policies.wrapping import Wrapping
 from bandit.policy import Policy
 from bandit.primitives import (
     Arm,
@@ -53,7 +52,7 @@ class CorrectedConfig:
             raise BadPolicyConfigError("most_weight", self.most_weight, "a number in [1, 1000]")
 
 
-class CorrectedPolicy:
+class CorrectedPolicy(Wrapping):
     """Teaches ``inner`` corrected scores, and adds to its expectations what came to light later.
 
     State is a fold of interactions, as of any policy, and part of the snapshot:
@@ -72,16 +71,12 @@ class CorrectedPolicy:
     """
 
     def __init__(self, inner: Policy, config: CorrectedConfig) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self.config = config
         self.name = f"corrected-{inner.name}"
         self._layout = Layout(config.schema)
         self._small = self._layout.places(config.schema.keys() - {"embedding", "image_embedding"})
         self._load({})
-        if isinstance(inner, Gatekeeper):
-            self._inner_gate = inner.gate
-            # Only then: a policy that has the method has a cascade to offer.
-            self.gate = self._gate
 
     def _load(self, state: Mapping[str, Any]) -> None:
         tallies = Tallies.of_state(state.get("tallies", {}))
@@ -95,20 +90,6 @@ class CorrectedPolicy:
     def around(cls, inner: Policy, config: PolicyConfig, **settings: Any) -> "CorrectedPolicy":
         """The wrapper of a policy that was made from ``config``."""
         return cls(inner, CorrectedConfig(config.schema, **settings))
-
-    @property
-    def version(self) -> str:
-        """That of the policy inside."""
-        return self.inner.version
-
-    @version.setter
-    def version(self, version: str) -> None:
-        self.inner.version = version
-
-    @property
-    def alarms(self) -> tuple[Alarm, ...]:
-        """Those of the policy inside."""
-        return self.inner.alarms
 
     # -- choosing -------------------------------------------------------------------------------
 
@@ -126,7 +107,7 @@ class CorrectedPolicy:
     ) -> Prediction:
         """Probabilities of accepting and escalating; see `bandit.gate.Gatekeeper.gate`."""
         parts = self._shifted(edge), self._shifted(cloud)
-        return self._inner_gate(context, *parts, scenario, signals)
+        return super()._gate(context, *parts, scenario, signals)
 
     def _shifted(self, arm: Arm) -> Arm:
         shift = self.shift(arm.arm_id)
@@ -242,7 +223,7 @@ class CorrectedPolicy:
 
     def explain(self, context: Context, arms: Sequence[Arm]) -> Mapping[str, Mapping[str, float]]:
         """Each feature's share, by the policy inside; it tells the shift too if it heeds it."""
-        return self.inner.explain(context, [self._shifted(arm) for arm in arms])
+        return super().explain(context, [self._shifted(arm) for arm in arms])
 
     def snapshot(self) -> bytes:
         """All state; restoring it continues exactly from here."""

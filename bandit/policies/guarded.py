@@ -16,12 +16,12 @@ from typing import Any, Protocol, runtime_checkable
 
 from bandit.alarm import Alarm
 from bandit.errors import BadSnapshotError
-from bandit.gate import Gatekeeper
 from bandit.lift import LiftDetector
 from bandit.policies.archive import read_archive, write_archive
 from bandit.policies.config import BadPolicyConfigError
 from bandit.policies.evidence import Row, judges, worth
 from bandit.policies.inputs import check_interaction
+from bandit.policies.wrapping import Wrapping, oldest_first
 from bandit.policy import Policy
 from bandit.primitives import Arm, Context, Interaction, Prediction
 from bandit.utility import Scenario
@@ -86,7 +86,7 @@ class Freezable(Protocol):
         """A snapshot that predicts alike; it is never taught."""
 
 
-class GuardedPolicy:
+class GuardedPolicy(Wrapping):
     """Serves as the inner policy does until that is surely worse than champion or fixed arm.
 
     Parameters
@@ -100,16 +100,12 @@ class GuardedPolicy:
     def __init__(
         self, make: Callable[[], Policy], config: GuardConfig | None = None, *, floor: float = 0.02
     ) -> None:
+        super().__init__(make())
         self._make = make
         self._floor = floor
-        self._inner = make()
         self._guard = config or GuardConfig()
-        self.config = GuardedConfig(getattr(self._inner, "config", None), self._guard)
-        self.name = self._inner.name
+        self.config = GuardedConfig(getattr(self.inner, "config", None), self._guard)
         self._load({}, None)
-        if isinstance(self._inner, Gatekeeper):
-            # Only then: a policy that has the method has a cascade to offer.
-            self.gate = self._gate
 
     def _load(self, state: Mapping[str, Any], champion: bytes | None) -> None:
         # Evidence gathered under other settings means something else.
@@ -127,20 +123,9 @@ class GuardedPolicy:
         self._fine = LiftDetector(-self._guard.margin, state=known.get("fine"))
 
     @property
-    def version(self) -> str:
-        """The inner policy's."""
-        return self._inner.version
-
-    @version.setter
-    def version(self, value: str) -> None:
-        self._inner.version = value
-
-    @property
     def alarms(self) -> tuple[Alarm, ...]:
         """The guard's own and the inner policy's, oldest first."""
-        return tuple(
-            sorted((*self._inner.alarms, *self._alarms), key=lambda alarm: alarm.n_interactions)
-        )
+        return oldest_first(*self.inner.alarms, *self._alarms)
 
     @property
     def fault(self) -> str | None:
@@ -151,7 +136,7 @@ class GuardedPolicy:
 
     def predict(self, context: Context, arms: Sequence[Arm], scenario: Scenario) -> Prediction:
         """The inner policy's prediction; while that is held back, mostly another's pmf."""
-        live = self._inner.predict(context, arms, scenario)
+        live = self.inner.predict(context, arms, scenario)
         if self._fault is None:
             return live
         fallback = self._fallback(live, self._champion_pmf(context, arms, scenario))
@@ -159,19 +144,6 @@ class GuardedPolicy:
         mixed = [keep * p + (1.0 - keep) * q for p, q in zip(live.pmf, fallback, strict=True)]
         total = math.fsum(mixed)
         return replace(live, pmf=tuple(p / total for p in mixed))
-
-    def _gate(
-        self,
-        context: Context,
-        edge: Arm,
-        cloud: Arm,
-        scenario: Scenario,
-        signals: Mapping[str, float],
-    ) -> Prediction:
-        """The inner policy's gate, also while another serves; see `bandit.gate.Gatekeeper.gate`."""
-        inner: Any = self._inner
-        verdicts: Prediction = inner.gate(context, edge, cloud, scenario, signals)
-        return verdicts
 
     def _fallback(self, live: Prediction, champion: Sequence[float] | None) -> Sequence[float]:
         """What serves instead; the live pmf where that is no choice."""
@@ -203,7 +175,7 @@ class GuardedPolicy:
         check_interaction(interaction)
         # Nobody may be judged by a reward that they have learned from.
         row = self._row(interaction) if self._n_rewards >= self._guard.trial else None
-        self._inner.learn(interaction)
+        self.inner.learn(interaction)
         self.n_interactions += 1
         self._n_rewards += judges(interaction)
         if row is None:
@@ -220,7 +192,7 @@ class GuardedPolicy:
             return None
         decision = interaction.decision
         asked = decision.context, decision.arms, decision.scenario
-        live = self._inner.predict(*asked).pmf
+        live = self.inner.predict(*asked).pmf
         champion = self._champion_pmf(*asked, wanted=self._fault is None)
         drawn = decision.prediction.arms.index(decision.arm)
         return Row(decision, worth(interaction), drawn, live, champion)
@@ -300,7 +272,7 @@ class GuardedPolicy:
 
     def _crown(self) -> None:
         """The policy as it is now is the champion."""
-        inner = self._inner
+        inner = self.inner
         self._champion_blob = inner.frozen() if isinstance(inner, Freezable) else inner.snapshot()
         self._champion = None
         self._worse.pop(_CHAMPION, None)
@@ -310,11 +282,7 @@ class GuardedPolicy:
         self._worse = {}
         self._fine = LiftDetector(-self._guard.margin)
 
-    # -- explaining and keeping -------------------------------------------------------------------
-
-    def explain(self, context: Context, arms: Sequence[Arm]) -> Mapping[str, Mapping[str, float]]:
-        """The inner policy's explanation: what it expects, whoever serves."""
-        return self._inner.explain(context, arms)
+    # -- keeping ----------------------------------------------------------------------------------
 
     def snapshot(self) -> bytes:
         """The inner policy's snapshot, the champion's, and what was held against them."""
@@ -332,7 +300,7 @@ class GuardedPolicy:
                 "fine": self._fine.state(),
             },
         }
-        blobs = {"inner": self._inner.snapshot()}
+        blobs = {"inner": self.inner.snapshot()}
         if self._champion_blob is not None:
             blobs[_CHAMPION] = self._champion_blob
         return write_archive(header, blobs)
@@ -341,10 +309,10 @@ class GuardedPolicy:
         """Become the saved policy; one saved without a guard is guarded from now on."""
         header, blobs = read_archive(blob)
         if header.get("policy") != GUARDED:
-            self._inner.restore(blob)
+            self.inner.restore(blob)
             self._load({"n_interactions": header.get("n_interactions", 0)}, None)
             return
         if header["guards"] != self.name:
             raise BadSnapshotError(f"it guards a {header['guards']!r} policy, not {self.name!r}")
-        self._inner.restore(blobs["inner"])
+        self.inner.restore(blobs["inner"])
         self._load(header["guard"], blobs.get(_CHAMPION))

@@ -10,12 +10,12 @@ from typing import Any
 
 from bandit.alarm import Alarm
 from bandit.errors import BadSnapshotError
-from bandit.gate import Gatekeeper
 from bandit.lift import Contrast, RunningLift
 from bandit.policies.archive import read_archive, write_archive
 from bandit.policies.config import BadPolicyConfigError
 from bandit.policies.evidence import judges, worth
 from bandit.policies.inputs import check_interaction
+from bandit.policies.wrapping import Wrapping, oldest_first
 from bandit.policy import Policy
 from bandit.primitives import Arm, Context, Interaction, Prediction
 from bandit.utility import Scenario
@@ -89,7 +89,7 @@ class Trial:
         return {"k": self._k, "lift": self.lift.state()}
 
 
-class LeaguePolicy:
+class LeaguePolicy(Wrapping):
     """Serves as its live member; a challenger that surely earns more takes its place.
 
     Parameters
@@ -114,15 +114,12 @@ class LeaguePolicy:
     ) -> None:
         if LIVE in challengers:
             raise BadPolicyConfigError("challengers", LIVE, "another name")
+        super().__init__(live())
         self._makers = {LIVE: live, **challengers}
         self._league = config or LeagueConfig()
-        self._become(LIVE, {LIVE: live()}, {}, {})
-        self.name = self._live.name
+        self._become(LIVE, {LIVE: self.inner}, {}, {})
         settings = {name: getattr(make(), "config", None) for name, make in self._makers.items()}
         self.config = LeagueConfig(self._league.alpha, self._league.trial, settings)
-        if isinstance(self._live, Gatekeeper):
-            # Only then: a policy that has the method has a cascade to offer.
-            self.gate = self._gate
 
     def _become(
         self,
@@ -131,7 +128,7 @@ class LeaguePolicy:
         blobs: Mapping[str, bytes],
         state: Mapping[str, Any],
     ) -> None:
-        self.serving = serving
+        self.serving, self.inner = serving, members[serving]
         self._members = dict(members)
         self._blobs = {name: blob for name, blob in blobs.items() if name in self._makers}
         self.n_interactions: int = state.get("n_interactions", 0)
@@ -144,10 +141,6 @@ class LeaguePolicy:
             name: Trial(alpha, saved.get(name)) for name in self._makers if name != serving
         }
 
-    @property
-    def _live(self) -> Policy:
-        return self._member(self.serving)
-
     def _member(self, name: str) -> Policy:
         """A member; those that only learn are made when they first do."""
         if name not in self._members:
@@ -158,37 +151,15 @@ class LeaguePolicy:
         return self._members[name]
 
     @property
-    def version(self) -> str:
-        """The live policy's."""
-        return self._live.version
-
-    @version.setter
-    def version(self, value: str) -> None:
-        self._live.version = value
-
-    @property
     def alarms(self) -> tuple[Alarm, ...]:
         """Promotions and what the live policy noticed, oldest first."""
         # What a challenger noticed in the shadow was noticed before, or led to nothing.
-        heard = (alarm for alarm in self._live.alarms if alarm.alarm_id not in self._hushed)
-        return tuple(sorted((*heard, *self._alarms), key=lambda alarm: alarm.n_interactions))
+        heard = (alarm for alarm in self.inner.alarms if alarm.alarm_id not in self._hushed)
+        return oldest_first(*heard, *self._alarms)
 
     def predict(self, context: Context, arms: Sequence[Arm], scenario: Scenario) -> Prediction:
         """The live policy's prediction."""
-        return self._live.predict(context, arms, scenario)
-
-    def _gate(
-        self,
-        context: Context,
-        edge: Arm,
-        cloud: Arm,
-        scenario: Scenario,
-        signals: Mapping[str, float],
-    ) -> Prediction:
-        """The live policy's gate; see `bandit.gate.Gatekeeper.gate`."""
-        inner: Any = self._live
-        verdicts: Prediction = inner.gate(context, edge, cloud, scenario, signals)
-        return verdicts
+        return self.inner.predict(context, arms, scenario)
 
     # -- learning ---------------------------------------------------------------------------------
 
@@ -238,22 +209,19 @@ class LeaguePolicy:
             f"{former!r} is its challenger",
         )
         self._alarms = (*self._alarms, alarm)[-_N_ALARMS:]
-        self._member(name).version = self._live.version
-        self._hushed = frozenset(alarm.alarm_id for alarm in self._member(name).alarms)
-        self.serving = name
+        promoted = self._member(name)
+        promoted.version = self.version
+        self._hushed = frozenset(alarm.alarm_id for alarm in promoted.alarms)
+        self.serving, self.inner = name, promoted
         self._trials[former] = self._trials.pop(name)
         for other in self._trials.values():
             other.restart()
 
-    # -- explaining and keeping -------------------------------------------------------------------
-
-    def explain(self, context: Context, arms: Sequence[Arm]) -> Mapping[str, Mapping[str, float]]:
-        """The live policy's explanation."""
-        return self._live.explain(context, arms)
+    # -- keeping ----------------------------------------------------------------------------------
 
     def frozen(self) -> bytes:
         """The live policy alone: predicts alike, and has nobody beside it."""
-        return write_archive(self._header(), {self.serving: self._live.snapshot()})
+        return write_archive(self._header(), {self.serving: self.inner.snapshot()})
 
     def snapshot(self) -> bytes:
         """Every member, and how the comparisons stand."""

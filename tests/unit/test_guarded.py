@@ -73,12 +73,12 @@ def test_a_policy_that_turns_bad_gives_way_to_its_champion_and_learns_its_way_ba
     guarded = GuardedPolicy(lambda: Stubborn(0.9), EAGER, floor=FLOOR)
     world = {"means": {"edge": 0.2, "cloud": 0.9}, "kinds": (NOWHERE, HERE)}
     live_through(guarded, rng, 200, **world)
-    guarded._inner.cloud = 0.1
+    guarded.inner.cloud = 0.1
     live_through(guarded, rng, 1000, start=200, **world)
     assert guarded.fault == "champion"
     assert guarded.alarms[0].arm is None
     assert "its last good copy would have earned" in guarded.alarms[0].action
-    guarded._inner.cloud = 0.9
+    guarded.inner.cloud = 0.9
     live_through(guarded, rng, 2000, start=1200, **world)
     assert guarded.fault is None
 
@@ -86,7 +86,7 @@ def test_a_policy_that_turns_bad_gives_way_to_its_champion_and_learns_its_way_ba
 def test_the_champion_serves_with_its_own_pmf_and_the_policy_keeps_a_share(rng):
     guarded = GuardedPolicy(lambda: Stubborn(0.3), EAGER, floor=FLOOR)
     live_through(guarded, rng, 60, CLOUD_GOOD)
-    guarded._inner.cloud = 0.95
+    guarded.inner.cloud = 0.95
     guarded._fault = "champion"
     assert cloud_share(guarded) == pytest.approx(0.8 * 0.3 + 0.2 * 0.95)
 
@@ -94,7 +94,7 @@ def test_the_champion_serves_with_its_own_pmf_and_the_policy_keeps_a_share(rng):
 def test_the_champion_is_renewed_once_the_policy_is_surely_not_worse(guarded, rng):
     live_through(guarded, rng, 60, CLOUD_GOOD)
     first = guarded._champion_blob
-    guarded._inner.cloud = 0.9
+    guarded.inner.cloud = 0.9
     live_through(guarded, rng, 3000, {"edge": 0.8, "cloud": 0.8}, start=60)
     assert guarded.fault is None
     assert guarded._champion_blob != first
@@ -120,7 +120,7 @@ def test_the_floor_holds_while_held_back(guarded):
 
 def test_held_back_or_not_the_policy_goes_on_learning(guarded, rng):
     live_through(guarded, rng, 1000, CLOUD_BAD)
-    assert guarded._inner.n_learned == guarded.n_interactions == 1000
+    assert guarded.inner.n_learned == guarded.n_interactions == 1000
 
 
 def test_alarms_come_again_with_the_same_ids_when_the_log_is_replayed():

@@ -32,7 +32,7 @@ def cloud_share(policy):
 def test_challengers_learn_everything_and_serve_nothing(rng):
     made = league(worse=0.1)
     live_through(made, rng, 300, CLOUD_GOOD)
-    assert made._member("worse").n_learned == made._live.n_learned == 300
+    assert made._member("worse").n_learned == made.inner.n_learned == 300
     assert cloud_share(made) == pytest.approx(0.3)
 
 
@@ -93,7 +93,7 @@ def test_a_policy_that_was_saved_alone_is_the_live_member(rng):
     made = league(other=0.9)
     made.restore(alone.snapshot())
     assert cloud_share(made) == pytest.approx(0.6)
-    assert made._live.n_learned == 30
+    assert made.inner.n_learned == 30
     assert made._member("other").n_learned == 0
 
 
