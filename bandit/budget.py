@@ -11,8 +11,9 @@ class BadBudgetError(BanditError):
     """A budget that cannot be kept."""
 
     def __init__(self, name: str, field: str, value: object, want: str) -> None:
-        super().__init__(f"budget {name!r}: {field} = {value!r}; want {want}")
         self.field = field
+        self.why = f"{field} = {value!r}; want {want}"
+        super().__init__(f"budget {name!r}: {self.why}")
 
 
 @dataclass(frozen=True, slots=True)

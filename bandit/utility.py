@@ -14,8 +14,9 @@ class BadScenarioError(BanditError):
     """A scenario whose numbers do not make a reward."""
 
     def __init__(self, name: str, field: str, value: object, want: str) -> None:
-        super().__init__(f"scenario {name!r}: {field} = {value!r}; want {want}")
         self.field = field
+        self.why = f"{field} = {value!r}; want {want}"
+        super().__init__(f"scenario {name!r}: {self.why}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Commands for API keys."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,17 @@ _JUDGES_NOTHING = (
     "This key can judge nothing: decisions belong to the key that asked for them. "
     "Make it with --for and the id of that key (see 'pointsman keys list')."
 )
+_NOW_NEEDED = (
+    "This is the first key: from now on every request needs one, also on this machine and at a "
+    "server that is running. Callers without a key get 401; give each its own, or this one: "
+    "'Authorization: Bearer <key>', api_key of an OpenAI client, POINTSMAN_KEY for these commands."
+)
+_LACKS = "It lacks the scope {scope}: {what} needs a key that has it."
+_NEEDED_FOR = {
+    "inference": "asking",
+    "feedback": "voting",
+    "admin": "looking at alarms and budgets, or reloading,",
+}
 
 
 def _settings(config: Path | None, data_dir: Path | None) -> Settings:
@@ -73,7 +85,9 @@ def create(
     with reporting():
         settings = _settings(config, data_dir)
         check_names(scenario or (), settings.known_scenarios)
-        token, record = KeyRing(settings.keys_file).create(
+        ring = KeyRing(settings.keys_file)
+        closes = ring.open
+        token, record = ring.create(
             scope,
             name=name,
             now=_now,
@@ -90,13 +104,25 @@ def create(
                     "on_behalf_of": record.on_behalf_of,
                     "limits": asdict(record.limits),
                     "tags": record.tags,
+                    "first": closes,
                 }
             )
         else:
             out().print(token, markup=False)
             out(stderr=True).print("Keep it now: only its hash is stored.", style="dim")
+        if closes:
+            _say_closed(record.scopes)
         if record.scopes == ("feedback",) and record.on_behalf_of is None:
             out(stderr=True).print(_JUDGES_NOTHING, style="yellow", markup=False)
+
+
+def _say_closed(scopes: Sequence[str]) -> None:
+    console = out(stderr=True)
+    console.print(_NOW_NEEDED, style="yellow", markup=False)
+    for scope, what in _NEEDED_FOR.items():
+        if scope not in scopes and "admin" not in scopes:
+            said = _LACKS.format(scope=scope, what=what)
+            console.print(said, style="yellow", markup=False)
 
 
 @app.command("list")

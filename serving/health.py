@@ -95,6 +95,7 @@ async def _learning(services: Services) -> Health:
         "position": status.position,
         "lag_events": lag,
         "n_interactions": status.n_interactions,
+        "left_out": {"other_features": status.n_foreign, "not_learnable": status.n_poison},
         "error": status.error,
         "alarms": await alarms(services),
     }

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import logging
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ SCOPES: tuple[str, ...] = get_args(Scope)
 PREFIX = "sk-pm-"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ class KeyRing:
     def __init__(self, path: Path, *, required: bool = False) -> None:
         self._path = path
         self._required = required
+        self._was_open = False
         self._stamp: tuple[int, int, int] | None = None
         self._records: Mapping[str, KeyRecord] = {}
 
@@ -254,10 +257,14 @@ class KeyRing:
     def _refresh(self) -> None:
         stamp = _stamp(self._path)
         if stamp == self._stamp:
+            self._was_open = not self._required
             return
         self._records = _read(self._path) if stamp else {}
         self._stamp = stamp
         self._required = self._required or bool(self._records)
+        if self._was_open and self._required:
+            self._was_open = False
+            _LOG.warning("a first API key was made: requests without one are refused from now on")
 
     def _write(self, records: Mapping[str, KeyRecord]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)

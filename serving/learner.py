@@ -72,6 +72,8 @@ class LearnerStatus:
         Interactions in the policy.
     n_poison
         Interactions that the policy could not take; each was left out.
+    n_foreign
+        Interactions left out because their decisions' features are other ones than those in force.
     n_replays
         Times that a changed vote made the learner go back.
     error
@@ -84,6 +86,7 @@ class LearnerStatus:
     version: str | None = None
     n_interactions: int = 0
     n_poison: int = 0
+    n_foreign: int = 0
     n_replays: int = 0
     error: str | None = None
 
@@ -125,6 +128,7 @@ class Learner:
         self._serial = 0
         self._publish_from = 0
         self._unpublished = False
+        self._told_foreign = False
         self._unfit: str | None = None
         self._published_at = float("-inf")
         self._checked_at = float("-inf")
@@ -145,6 +149,8 @@ class Learner:
             await self._close_windows()
             n_events = await self._learn()
             await self._ring()
+            if n_events < self._config.batch:
+                self._tell_foreign()
             if n_events < self._config.batch or self._state.position >= self._publish_from:
                 await self._publish_in_time()
         except FencedError as error:
@@ -249,6 +255,7 @@ class Learner:
         if state is None:
             return False
         self._state = state
+        self._told_foreign |= state.n_foreign > 0
         return True
 
     # -- learning ---------------------------------------------------------------------------------
@@ -284,6 +291,18 @@ class Learner:
         state = self._state
         quiet = state.position <= self._publish_from
         await self._bell.ring(state.policy.alarms, position=state.position, quiet=quiet)
+
+    def _tell_foreign(self) -> None:
+        """Say once, when all that there is was read, what of it could not be learned."""
+        if self._state.n_foreign and not self._told_foreign:
+            self._told_foreign = True
+            _LOG.warning(
+                "%d outcomes and votes of earlier decisions are not learned: their features are "
+                "others than those in force (%s), as after a change of 'features' or of the "
+                "embedding model; what comes from now on is learned",
+                self._state.n_foreign,
+                self._config.schema_version,
+            )
 
     async def _go_back(self, bound: int) -> None:
         until = await self._log.last_position()
@@ -337,6 +356,7 @@ class Learner:
             "schema_version": self._config.schema_version,
             "n_interactions": self._state.n_interactions,
             "n_poison": self._state.n_poison,
+            "n_foreign": self._state.n_foreign,
         }
 
     def _report(self) -> None:
@@ -344,6 +364,7 @@ class Learner:
         self.status.position = self._state.position
         self.status.n_interactions = self._state.n_interactions
         self.status.n_poison = self._state.n_poison
+        self.status.n_foreign = self._state.n_foreign
         self.status.version = self._state.policy.version
 
 

@@ -62,12 +62,21 @@ class Earlier(Protocol):
 
 @dataclass(slots=True)
 class State:
-    """A policy and the log position up to which it has learned."""
+    """A policy and the log position up to which it has learned.
+
+    Attributes
+    ----------
+    n_poison
+        Lessons that the policy could not take.
+    n_foreign
+        Lessons of decisions whose features are other ones, and cannot be read in those in force.
+    """
 
     policy: Policy
     position: int = 0
     n_interactions: int = 0
     n_poison: int = 0
+    n_foreign: int = 0
     canaries: deque[Canary] = field(default_factory=lambda: deque(maxlen=N_CANARIES))
 
 
@@ -118,6 +127,7 @@ def restored(snapshot: Snapshot, make_policy: PolicyMaker, wanted_lineage: str) 
         snapshot.position,
         int(snapshot.manifest.get("n_interactions", 0)),
         int(snapshot.manifest.get("n_poison", 0)),
+        int(snapshot.manifest.get("n_foreign", 0)),
         deque(canaries, maxlen=N_CANARIES),
     )
 
@@ -131,6 +141,8 @@ async def teach(state: State, events: Sequence[LogEvent], *, as_of: int, config:
             _teach_one(state, fitting)
             if n % _BREATH == 0:
                 await asyncio.sleep(0)
+        elif found is not None:
+            state.n_foreign += 1
     state.position = events[-1].position
 
 

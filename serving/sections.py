@@ -5,10 +5,10 @@ from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from bandit.budget import Budget
-from bandit.errors import BanditError, PointsmanError
+from bandit.budget import BadBudgetError, Budget
 from bandit.objectives import LatencyObjective, QualityFloor
-from bandit.utility import Scenario
+from bandit.utility import BadScenarioError, Scenario
+from serving.errors import SettingsError
 from serving.section import Name, Seconds, Section, Unit
 from serving.tags import parse_tag
 
@@ -107,8 +107,8 @@ class ScenarioSettings(Section):
     def _sums(self) -> "ScenarioSettings":
         try:
             self.scenario("this one")
-        except BanditError as error:
-            raise ValueError(str(error)) from error
+        except BadScenarioError as error:
+            raise ValueError(error.why) from error
         return self
 
     def scenario(self, name: str) -> Scenario:
@@ -144,7 +144,9 @@ class BudgetSettings(Section):
     def _complete(self) -> "BudgetSettings":
         try:
             self.budget()
-        except PointsmanError as error:
+        except BadBudgetError as error:
+            raise ValueError(error.why) from error
+        except SettingsError as error:
             raise ValueError(str(error)) from error
         return self
 

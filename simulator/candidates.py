@@ -1,6 +1,6 @@
 """Policies that could have run instead: what each would have done on a logged decision."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -25,12 +25,19 @@ class Candidate:
         The one arm that it would always play, if it is of that kind.
     scenario
         The scenario that it chooses by, if not the decision's own.
+    schema_version
+        The features that it knows; of decisions with others it says nothing. None looks at none.
     """
 
     name: str
     pmf: Callable[[Decision], Pmf | None]
     arm: str | None = None
     scenario: Scenario | None = None
+    schema_version: str | None = None
+
+    def knows(self, decision: Decision) -> bool:
+        """Whether the decision's features are those that it knows."""
+        return self.schema_version in (None, decision.context.schema_version)
 
 
 def as_logged() -> Candidate:
@@ -50,10 +57,27 @@ def always(arm_id: str) -> Candidate:
     return Candidate(f"always:{arm_id}", pmf, arm=arm_id)
 
 
-def by_policy(policy: Policy, *, scenario: Scenario | None = None) -> Candidate:
+def check_arms(candidates: Sequence[Candidate], known: Collection[str]) -> None:
+    """Refuse candidates that would always play an arm that there is not.
+
+    Raises
+    ------
+    BadStudyError
+        Naming the arms that there are.
+    """
+    for candidate in candidates:
+        if candidate.arm is not None and candidate.arm not in known:
+            why = f"no such arm in the log or the settings{nearest(candidate.arm, sorted(known))}"
+            raise BadStudyError("--candidate", candidate.name, why)
+
+
+def by_policy(
+    policy: Policy, *, scenario: Scenario | None = None, schema_version: str | None = None
+) -> Candidate:
     """A policy as it is now, such as one restored from a snapshot; it learns nothing meanwhile.
 
     Fit for rows that it has not learned from: on its own training rows it looks better than it is.
+    ``schema_version`` is that of the features it was taught.
     """
 
     def pmf(decision: Decision) -> Pmf | None:
@@ -62,7 +86,7 @@ def by_policy(policy: Policy, *, scenario: Scenario | None = None) -> Candidate:
         wanted = scenario or decision.scenario
         return policy.predict(decision.context, decision.arms, wanted).pmf
 
-    return Candidate(policy.version, pmf, scenario=scenario)
+    return Candidate(policy.version, pmf, scenario=scenario, schema_version=schema_version)
 
 
 def explored(

@@ -57,10 +57,11 @@ def evaluate(
     problem-solving probability, share at the edge, cost advantage, latency and RCS for each.
     """
     with reporting():
+        from simulator.candidates import check_arms
         from simulator.composite import composites
         from simulator.evaluate import EvaluationConfig
         from simulator.evaluate import evaluate as value
-        from simulator.evidence import records_from
+        from simulator.evidence import arms_of, records_from
         from simulator.logs import Period, named_candidates, parse_moment, read_events, with_log
         from simulator.rescoring import ScenarioWish
 
@@ -81,6 +82,7 @@ def evaluate(
             floor=settings.policy.floor if floor is None else floor,
         )
         records = records_from(events)
+        check_arms(candidates, {arm.id for arm in settings.arms} | arms_of(records))
         scored = [*known.values()] if asked is None else [asked]
         reports = [
             {
@@ -118,7 +120,7 @@ def replay(
     """
     with reporting():
         from simulator.evidence import records_from
-        from simulator.log_replay import SOURCE, replay_log, usable
+        from simulator.log_replay import SOURCE, judged_draws, of_one_schema, replay_log
         from simulator.logs import Period, parse_moment, read_events, with_log
         from simulator.roster import blank_policy, split_labels
 
@@ -127,13 +129,19 @@ def replay(
         for label in labels:
             blank_policy(label, {})
         period = Period(parse_moment("--since", since), parse_moment("--until", until))
-        records = usable(records_from(with_log(settings, lambda log: read_events(log, period))))
+        logged = records_from(with_log(settings, lambda log: read_events(log, period)))
+        judged = judged_draws(logged)
+        records = of_one_schema(judged)
         context = records[0].logged.decision.context.namespaces if records else {}
         schema = {name: len(vector) for name, vector in context.items()}
         wanted = check_scenario(settings, scenario)
         found = {
             "source": SOURCE,
             "decisions": len(records),
+            "left_out": {
+                "unjudged_or_not_drawn": len(logged) - len(judged),
+                "other_features": len(judged) - len(records),
+            },
             "policies": {
                 label: replay_log(
                     records, blank_policy(label, schema), seed=seed, scenario=wanted
@@ -172,9 +180,8 @@ def check_scenario(settings: Settings, name: str | None) -> Any:
 
 
 def _show(report: Mapping[str, Any]) -> None:
-    left_out = ", ".join(f"{n} {why}" for why, n in report["left_out"].items())
     title = f"{report['candidate']} under {report['scenario']}: {report['n']} decisions"
-    shown = Table(title=f"{title} ({left_out} left out)", title_justify="left")
+    shown = Table(title=f"{title} ({_left_out(report)})", title_justify="left")
     for column in ("estimator", "reward", "95 %", "effective n"):
         shown.add_column(column, justify="left" if column == "estimator" else "right")
     for row in _estimates(report):
@@ -183,6 +190,11 @@ def _show(report: Mapping[str, Any]) -> None:
     console.print(shown)
     for warning in report["warnings"]:
         console.print(f"warning: {warning}", markup=False)
+
+
+def _left_out(found: Mapping[str, Any]) -> str:
+    counts = ", ".join(f"{n} {why.replace('_', ' ')}" for why, n in found["left_out"].items())
+    return f"{counts} left out"
 
 
 def _estimates(report: Mapping[str, Any]) -> Sequence[tuple[str, ...]]:
@@ -214,7 +226,8 @@ def _show_scenarios(reports: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _show_replay(found: Mapping[str, Any]) -> None:
-    shown = Table(title=f"{found['source']}; {found['decisions']} decisions", title_justify="left")
+    title = f"{found['source']}; {found['decisions']} decisions ({_left_out(found)})"
+    shown = Table(title=title, title_justify="left")
     for column in ("policy", "kept", "quality", "95 %", "reward", "cost $/1k", "latency s"):
         shown.add_column(column, justify="left" if column == "policy" else "right")
     for name, m in found["policies"].items():

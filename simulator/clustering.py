@@ -106,6 +106,7 @@ class Tally:
             without = figure(totals - sums) if self.n_clusters > 1 else np.zeros(0)
         if not np.isfinite(value):
             return None
+        value = _settled(value)
         if self.n_clusters < 2 or not np.isfinite(without).all():
             return Interval(value)
         scores = np.asarray((self.n_clusters - 1) * (value - without))
@@ -114,14 +115,19 @@ class Tally:
         error = np.where(spread < _ROUNDING * max(1.0, abs(value)), 0.0, spread)
         if not within:
             half = float(quantile * error)
-            return Interval(value, value - half, value + half)
+            return Interval(value, _settled(value - half), _settled(value + half))
         # Sessions that the figure hangs on at all; where they all agree, only their number speaks.
         moved = np.count_nonzero(np.abs(scores) > _ROUNDING) or self.n_clusters
         ends = score_interval(
             np.array(value), error, quantile=quantile, ess=np.array(float(max(2, moved)))
         )
-        low, high = (float(np.clip(end, 0.0, 1.0)) for end in ends)
+        low, high = (_settled(float(np.clip(end, 0.0, 1.0))) for end in ends)
         return Interval(value, low, high)
+
+
+def _settled(value: float) -> float:
+    """0 for what rounding leaves of a difference of equals."""
+    return 0.0 if abs(value) < _ROUNDING else value
 
 
 def ratio(top: int, bottom: int) -> Figure:

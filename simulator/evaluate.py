@@ -19,7 +19,7 @@ from feedback.reward import to_reward
 from simulator.candidates import Candidate
 from simulator.evaluation import EvaluationReport
 from simulator.evidence import EvaluationRecord, Gates, Sighting, gates_of, silence
-from simulator.logged_features import feature_matrix, session_numbers
+from simulator.logged_features import feature_matrix, n_of_other_features, session_numbers
 from simulator.reward_model import Rows, cross_fitted, folds
 
 Floats = NDArray[np.float64]
@@ -65,6 +65,7 @@ class _Kept:
     n_unrewarded: int = 0
     n_diverted: int = 0
     n_unvalued: int = 0
+    n_foreign: int = 0
     n_absent: int = 0
 
 
@@ -89,6 +90,7 @@ def evaluate(
         kept.n_unrewarded,
         kept.n_diverted,
         kept.n_unvalued,
+        kept.n_foreign,
         chosen.floor or 0.0,
     )
     quiet = silence(records)
@@ -122,6 +124,9 @@ def _keep(
         ]
         if not sights or sights[0][0] != decision.arm:
             kept.n_unrewarded += 1
+            continue
+        if not candidate.knows(decision):
+            kept.n_foreign += 1
             continue
         pmf = candidate.pmf(decision)
         if pmf is None:
@@ -161,6 +166,12 @@ def _valued(
         warnings.append(
             f"{candidate.arm} was not eligible in {kept.n_absent / n:.1%} of the decisions: there"
             " the candidate is taken to do what the log did"
+        )
+    strange = n_of_other_features(kept.decisions)
+    if strange:
+        warnings.append(
+            f"{strange} of the {n} decisions have features of another version than most, as after a"
+            " change of the embedding model: they count, but nothing of their queries is known"
         )
     steps = np.unique(np.geomspace(1, n, config.n_steps).astype(np.int64))
     w_max = 1.0 / floor

@@ -13,10 +13,10 @@ class EvaluationReport:
 
     Attributes
     ----------
-    n, n_forced, n_unrewarded, n_diverted, n_unvalued
+    n, n_forced, n_unrewarded, n_diverted, n_unvalued, n_foreign
         Decisions used, and those left out: the arm was imposed; the reward is not known (nobody
         judged it, or it failed); another arm answered than was drawn; the candidate could not say
-        what it would do.
+        what it would do; its features are other ones than the candidate knows.
     logged
         The logging policy's own mean reward on the same rows.
     estimates
@@ -34,6 +34,7 @@ class EvaluationReport:
     n_unrewarded: int
     n_diverted: int
     n_unvalued: int
+    n_foreign: int
     floor: float
     logged: ValueEstimate | None = None
     estimates: tuple[ValueEstimate, ...] = ()
@@ -55,6 +56,7 @@ class EvaluationReport:
                 "unrewarded": self.n_unrewarded,
                 "diverted": self.n_diverted,
                 "unvalued": self.n_unvalued,
+                "other_features": self.n_foreign,
             },
             "floor": self.floor,
             "logged": None if self.logged is None else self.logged.to_dict(),

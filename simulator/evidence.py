@@ -147,6 +147,11 @@ def latest_events(events: Iterable[LogEvent]) -> list[LogEvent]:
     return list(latest.values())
 
 
+def arms_of(records: Iterable[EvaluationRecord]) -> set[str]:
+    """Every arm that was ever a choice."""
+    return {arm for record in records for arm in record.logged.decision.prediction.arms}
+
+
 def silence(records: Sequence[EvaluationRecord]) -> str | None:
     """What the unjudged among drawn and answered decisions give reason to doubt, or None."""
     drawn = [

@@ -38,13 +38,17 @@ class LogReplay:
         return {"offered": self.offered, "kept": self.kept, **self.measured}
 
 
-def usable(records: Sequence[EvaluationRecord]) -> list[EvaluationRecord]:
-    """Judged answers of arms that were drawn, with the features that most of the log has."""
-    judged = [
+def judged_draws(records: Sequence[EvaluationRecord]) -> list[EvaluationRecord]:
+    """Judged answers of arms that were drawn."""
+    return [
         r
         for r in records
         if r.quality is not None and join(r.logged, r.outcome, r.quality) is not None
     ]
+
+
+def of_one_schema(judged: Sequence[EvaluationRecord]) -> list[EvaluationRecord]:
+    """Those with the features that most of them have."""
     schemas = [r.logged.decision.context.schema_version for r in judged]
     if not schemas:
         return []

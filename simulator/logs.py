@@ -131,4 +131,5 @@ async def _snapshot(log: DecisionLog, name: str) -> Candidate:
     found = await (log.latest_snapshot() if latest else log.get_snapshot(version))
     if found is None:
         raise BadStudyError("--candidate", name, "the log has no such snapshot")
-    return by_policy(load_snapshot(found, maker_of(found.blob)))
+    policy = load_snapshot(found, maker_of(found.blob))
+    return by_policy(policy, schema_version=found.manifest.get("schema_version"))

@@ -82,6 +82,7 @@ def test_before_anything_happened_there_is_nothing_to_value(used):
     ("arguments", "expected"),
     [
         (("evaluate", "--candidate", "sometimes"), "--candidate"),
+        (("evaluate", "--candidate", "always:zz"), "there are cloud, edge, other"),
         (("evaluate", "--candidate", "snapshot:none"), "no such snapshot"),
         (("evaluate", "--since", "soon"), "--since"),
         (("replay", "--policies", "oracle"), "full information"),

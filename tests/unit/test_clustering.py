@@ -38,6 +38,20 @@ def test_one_session_has_a_value_and_no_bounds():
     assert Interval(0.5).times(2.0) == Interval(1.0)
 
 
+@pytest.mark.parametrize("rest", [1.9e-14, -1.9e-14])
+def test_what_rounding_leaves_of_a_difference_of_equals_is_nothing(rest):
+    tally = Tally(clusters(["a", "b", "c"]))
+    tally.add(np.array([[rest, 1.0]] * 3))
+    assert tally.interval(ratio(0, 1)) == Interval(0.0, 0.0, 0.0)
+    assert str(tally.interval(ratio(0, 1)).value) == "0.0"
+
+
+def test_a_small_bill_is_no_rounding():
+    tally = Tally(clusters(["a", "b"]))
+    tally.add(np.array([[2e-9, 1.0]] * 2))
+    assert tally.interval(ratio(0, 1)).value == 2e-9
+
+
 def test_a_figure_that_hangs_on_one_session_has_no_bounds():
     """Without it there would be nothing to divide by."""
     tally = Tally(clusters(["a", "b", "c"]))

@@ -11,10 +11,17 @@ from bandit.policies.factory import make_policy
 from bandit.primitives import Estimate, Prediction
 from bandit.utility import PRESETS, Scenario
 from feedback.log import LogEvent
-from simulator.candidates import always, as_logged, by_policy, explored, parse_candidate
+from simulator.candidates import (
+    always,
+    as_logged,
+    by_policy,
+    check_arms,
+    explored,
+    parse_candidate,
+)
 from simulator.errors import BadStudyError
 from simulator.evaluate import EvaluationConfig, evaluate
-from simulator.evidence import EvaluationRecord, records_from
+from simulator.evidence import EvaluationRecord, arms_of, records_from
 from tests.makers import context, decision, logged, outcome, vote
 
 QUALITY = Scenario("plain", 1.0, 0.0, 0.0)
@@ -270,3 +277,28 @@ def test_candidates_have_names(text, name):
 def test_a_name_that_is_no_candidate_is_refused_in_one_line(text, why):
     with pytest.raises(BadStudyError, match=why):
         parse_candidate(text)
+
+
+def test_an_arm_that_there_is_not_is_no_candidate():
+    known = arms_of(LOG[:20])
+    check_arms([always("edge"), as_logged()], known)
+    with pytest.raises(BadStudyError, match=r"always:zz.*there are cloud, edge"):
+        check_arms([always("edge"), always("zz")], known)
+
+
+def test_a_snapshot_says_nothing_of_features_that_it_does_not_know():
+    policy = make_policy(PolicyConfig(schema={"bias": 1, "text": 3}))
+    other = [
+        replace(r, logged=replace(r.logged, decision=replace(r.logged.decision, context=of_two())))
+        for r in LOG[:30]
+    ]
+    candidate = by_policy(policy, scenario=QUALITY, schema_version="schema-1")
+    report = evaluate([*other, *LOG[30:200]], candidate, config=PLAIN)
+    assert (report.n, report.to_dict()["left_out"]["other_features"]) == (170, 30)
+    logged_one = evaluate([*other, *LOG[30:200]], as_logged(), config=PLAIN)
+    assert logged_one.n == 200
+    assert any("30 of the 200 decisions have features" in w for w in logged_one.warnings)
+
+
+def of_two():
+    return replace(context(x=[0.5]), schema_version="schema-0")

@@ -5,7 +5,9 @@ import stat
 from datetime import UTC, datetime
 
 import pytest
+from typer.testing import CliRunner
 
+from serving.cli import app
 from serving.errors import ForbiddenError, SettingsError, UnauthorizedError
 from serving.keys import EVERYONE, KeyRing, check_exposure
 
@@ -77,6 +79,34 @@ def test_a_running_server_notices_a_new_key_and_a_revoked_one(tmp_path):
     operator.revoke(record.key_id, now=now)
     with pytest.raises(UnauthorizedError):
         server.authenticate(token)
+
+
+def test_an_open_server_says_once_that_a_first_key_closed_it(tmp_path, caplog):
+    server = ring(tmp_path)
+    server.authenticate(None)
+    for _ in range(2):
+        token, _ = ring(tmp_path).create(["inference"], name="", now=now)
+        server.authenticate(token)
+    assert [r.message for r in caplog.records] == [
+        "a first API key was made: requests without one are refused from now on"
+    ]
+
+
+def test_a_server_that_was_never_open_has_nothing_to_say(tmp_path, caplog):
+    token, _ = ring(tmp_path).create(["inference"], name="", now=now)
+    ring(tmp_path).authenticate(token)
+    assert not caplog.records
+
+
+def test_the_first_key_is_announced_with_what_it_closes(tmp_path):
+    asked = ["keys", "create", "--scope", "inference", "--data-dir", str(tmp_path)]
+    first, second = (CliRunner().invoke(app, asked) for _ in range(2))
+    assert first.exit_code == second.exit_code == 0
+    said = " ".join(first.stderr.split())
+    assert "every request needs one" in said
+    assert "Callers without a key get 401" in said
+    assert "lacks the scope feedback: voting" in said
+    assert "every request" not in second.stderr
 
 
 def test_deleting_the_file_never_opens_a_server(tmp_path):

@@ -98,6 +98,24 @@ async def test_decisions_with_other_features_teach_nothing(log, clock):
     assert learner.status.position == await log.last_position()
 
 
+async def test_what_other_features_left_out_is_counted_and_said_once(log, clock, caplog):
+    config = LearnerConfig(publish_s=0.0, schema_version="schema-2", batch=2)
+    await answered(log, "a", "b", "c")
+    learner = Learner(log, MeanPolicy, clock, config)
+    while await learner.step():
+        pass
+    await log.add_feedback([vote("a")])
+    await learner.step()
+    assert learner.status.n_foreign == 4
+    assert len([r for r in caplog.records if "are not learned" in r.message]) == 1
+    assert "3 outcomes and votes" in caplog.text
+    await learner.aclose()
+    restarted = Learner(log, MeanPolicy, clock, config)
+    await restarted.step()
+    assert restarted.status.n_foreign == 4
+    assert "4 outcomes and votes" not in caplog.text
+
+
 async def test_silence_is_learned_as_the_default_once_the_window_has_passed(log, clock):
     rules = RewardRules(default_quality=1.0)
     config = LearnerConfig(publish_s=0.0, rules=rules, reward_window_s=60.0)

@@ -1,5 +1,6 @@
 """A decision log replayed by rejection sampling, and read between two moments."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -12,12 +13,13 @@ from feedback.memory import MemoryDecisionLog
 from feedback.outcome import Feedback, Outcome
 from simulator.errors import BadStudyError
 from simulator.evidence import EvaluationRecord
-from simulator.log_replay import replay_log, usable
+from simulator.log_replay import judged_draws, of_one_schema, replay_log
 from simulator.logs import Period, named_candidates, parse_moment, read_events
 from simulator.roster import blank_policy
 from tests.studies import QUALITY
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+OTHER = Context({"x": np.ones(1, dtype=np.float32)}, "v0")
 ARMS = (Arm("edge", "edge", "m"), Arm("cloud", "cloud", "m"))
 
 
@@ -64,9 +66,18 @@ def test_forced_unjudged_and_foreign_rows_are_not_offered():
     good = records(10)
     forced = records(5, reason="pin")
     unjudged = [EvaluationRecord(r.logged, r.outcome, None) for r in records(5)]
-    assert usable([*good, *forced, *unjudged]) == good
-    assert usable([]) == []
+    assert judged_draws([*good, *forced, *unjudged]) == good
     assert replay_log([], MixPolicy()).to_dict() == {"offered": 0, "kept": 0}
+
+
+def test_rows_of_the_features_that_fewer_have_are_not_offered():
+    good = records(10)
+    old = [
+        replace(r, logged=replace(r.logged, decision=replace(r.logged.decision, context=OTHER)))
+        for r in records(4)
+    ]
+    assert of_one_schema([*old, *good]) == good
+    assert of_one_schema([]) == []
 
 
 def test_policies_that_need_the_truth_cannot_be_replayed_on_a_log():

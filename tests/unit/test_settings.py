@@ -73,8 +73,9 @@ MISTAKES = [
     ("scenario: sped\n", r"scenario 'sped' does not exist; did you mean 'speed'\?"),
     (
         "scenarios:\n  mine:\n    w_quality: 0.5\n    w_cost: 0.1\n    w_latency: 0.1\n",
-        r"yaml:2: scenarios\.mine: .*weights that sum to 1",
+        r"yaml:2: scenarios\.mine: w_quality \+ .*weights that sum to 1",
     ),
+    ("budgets:\n  - name: all\n", r"yaml:2: budgets\.0: usd_per_query and .*at least one"),
     (
         "arms:\n" + 2 * "  - {id: a, tier: edge, backend: llama_cpp}\n",
         r"two arms have the id 'a'",
