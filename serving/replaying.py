@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from bandit.errors import BadInteractionError, PointsmanError
 from bandit.policies.config import CHOOSING
+from bandit.policies.corrected import CorrectedPolicy
 from bandit.policy import Policy
 from bandit.primitives import Context, Interaction
 from feedback.joiner import changed_from, lesson
@@ -88,10 +89,12 @@ def lineage(
     earlier: Sequence[str] = (),
 ) -> str:
     """Digest of all that decides what a log teaches; snapshots of another one are not continued."""
+    # Others that stand around a policy have its settings among their own.
+    inner = policy.inner if isinstance(policy, CorrectedPolicy) else None
     facts = [
         policy.name,
         _lessons(getattr(policy, "config", None)),
-        _lessons(getattr(getattr(policy, "inner", None), "config", None)),
+        _lessons(getattr(inner, "config", None)),
         schema_version,
         list(earlier),
         sorted(rules.weights.items()),

@@ -1,6 +1,7 @@
 """Which snapshots may be continued: those that the log would have taught alike."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -62,6 +63,13 @@ def test_whoever_is_around_the_policy_begins_another_lineage():
         replace(CORRECTED, weigh_voters=True),
     ]
     assert len({of(lineup) for lineup in lineups}) == len(lineups)
+
+
+@pytest.mark.parametrize("lineup", [PLAIN, RIVALS, GUARDED])
+def test_the_lineage_follows_from_name_and_settings_alone(lineup):
+    policy = make_lineup(lineup)
+    told = SimpleNamespace(name=policy.name, config=policy.config)
+    assert lineage(told, RewardRules(), "v1") == of(lineup)
 
 
 def test_other_rules_begin_another_lineage():
