@@ -159,7 +159,10 @@ class Detector:
         self._values.append(value)
         raw, clipped, last = self._raw, self._clipped, self._last
         within = value / math.sqrt(max(self._floor, raw))
-        within = min(_LIMIT, within) if within > 0.0 else max(-_LIMIT, within)
+        if within > _LIMIT:
+            within = _LIMIT
+        elif within < -_LIMIT:
+            within = -_LIMIT
         z = within / math.sqrt(max(_CLIPPED_LEAST, clipped))
         # Half the mean square of differences is the variance, wherever the mean is.
         if last is not None:

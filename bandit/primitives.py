@@ -139,7 +139,7 @@ class Decision:
     @property
     def chosen(self) -> Arm:
         """The arm that was drawn, with its prices and features of that moment."""
-        return next(arm for arm in self.arms if arm.arm_id == self.arm)
+        return self.arms[[arm.arm_id for arm in self.arms].index(self.arm)]
 
 
 Verdict: TypeAlias = Literal["accept", "escalate"]

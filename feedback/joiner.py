@@ -151,7 +151,13 @@ def _quality_lesson(
     if quality is None:
         return None
     value = to_reward(decision.scenario, quality=quality, outcome=outcome).value
-    before = to_reward(decision.scenario, quality=None, outcome=outcome).value
+    scenario = decision.scenario
+    # Most scenarios weigh quality, and have no reward without it.
+    before = (
+        to_reward(scenario, quality=None, outcome=outcome).value
+        if scenario.w_quality == 0.0
+        else None
+    )
     taught = Interaction(decision, Reward(quality=quality, value=_once(value, before)))
     return _with_signals(taught, outcome)
 

@@ -153,8 +153,9 @@ def combine(
     >>> combine([up, Feedback("f3", "d", "thumbs", None, "ann")]) is None
     True
     """
+    counted = latest(feedback)
     by_metric: dict[str, list[float]] = {}
-    for (metric, _), row in sorted(latest(feedback).items()):
+    for (metric, _), row in sorted(counted.items()) if len(counted) > 1 else counted.items():
         if row.value is not None and weights.get(metric, 0.0) > 0.0:
             by_metric.setdefault(metric, []).append(normalise(metric, row.value))
     if not by_metric:

@@ -91,7 +91,6 @@ class Driver:
         self._models = world.table.models[: world.n_arms]
         queue = EdgeQueue() if config.edge_queue else None
         self._fleet = Fleet(self._models, queue=queue, second=self._second_stage(world, config))
-        self._callers = Callers(policy, config)
         self._callers = Callers(policy, config, learned=self._steering.learned)
         self._seer = policy if isinstance(policy, Seer) else None
         self._draws = np.random.default_rng([config.seed, 3])

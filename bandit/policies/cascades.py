@@ -184,11 +184,13 @@ def stretched(values: Sequence[float], arms: Sequence[Arm]) -> list[float]:
 def judged_pair(interaction: Interaction) -> JudgedPair | None:
     """Whose answer an interaction shows the signals of; None if it shows none."""
     decision, gating = interaction.decision, interaction.gating
+    if gating is None and not interaction.signals:
+        return None
     arms = {arm.arm_id: arm for arm in decision.arms}
     if gating is not None:
         edge = arms.get(gating.edge)
         return JudgedPair(gating.edge, gating.cloud, "" if edge is None else edge.digest)
-    if not interaction.signals or arms[decision.arm].tier != "edge":
+    if arms[decision.arm].tier != "edge":
         return None
     joined_to = (arm.parts[1] for arm in decision.arms if arm.parts[:1] == (decision.arm,))
     clouds = (arm.arm_id for arm in decision.arms if arm.tier == "cloud")
@@ -200,10 +202,11 @@ def bills(interaction: Interaction) -> Sequence[tuple[Arm, Reward]]:
     """What which arm cost and took: of a cascade, either stage by itself where that is known."""
     decision, gating, whole = interaction.decision, interaction.gating, interaction.reward
     if gating is None:
-        return () if decision.chosen.parts else ((decision.chosen, whole),)
-    arms = {arm.arm_id: arm for arm in decision.arms}
+        chosen = decision.chosen
+        return () if chosen.parts else ((chosen, whole),)
     if gating.forced:
         return ()
+    arms = {arm.arm_id: arm for arm in decision.arms}
     first = Reward(cost_usd=gating.edge_cost_usd, latency_s=gating.edge_latency_s)
     rest = Reward(
         cost_usd=_rest(whole.cost_usd, first.cost_usd),

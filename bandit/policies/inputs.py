@@ -69,8 +69,10 @@ class Layout:
     def __init__(self, schema: Mapping[str, int]) -> None:
         self.schema = dict(schema)
         self.n_features = sum(self.schema.values())
-        # An answer and its vote are often learned one after the other.
-        self._last: tuple[Context, FloatVector] | None = None
+        # A query is often asked for and then learned, and its answer and its vote one after the
+        # other.
+        self._flat: tuple[Context, FloatVector] | None = None
+        self._taught: tuple[Context, FloatVector] | None = None
 
     def names(self) -> list[str]:
         """``namespace[i]`` of every feature, in order."""
@@ -95,6 +97,9 @@ class Layout:
         BadInteractionError
             If the context has another layout, or a value that is not finite.
         """
+        last = self._flat
+        if last is not None and last[0] is context:
+            return last[1]
         vectors = context.namespaces
         parts = [vectors[name] for name in self.schema if name in vectors]
         x = np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)
@@ -103,6 +108,7 @@ class Layout:
         # Squares of values of order 1 have a finite sum in float32; one NaN or infinity has not.
         if not math.isfinite(x.dot(x)):
             raise BadInteractionError("context", "a value that is not finite")
+        self._flat = context, x
         return x
 
     def flatten_to_learn(self, context: Context) -> FloatVector:
@@ -110,12 +116,12 @@ class Layout:
 
         ``--coin`` divides by squares of features: one of 1e-30 would make its weights NaN.
         """
-        last = self._last
+        last = self._taught
         if last is not None and last[0] is context:
             return last[1]
         x = self.flatten(context)
-        x[np.abs(x) < _SMALLEST] = 0.0
-        self._last = context, x
+        x = np.where(np.abs(x) < _SMALLEST, np.float32(0.0), x)
+        self._taught = context, x
         return x
 
 

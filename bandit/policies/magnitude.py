@@ -1,6 +1,7 @@
 """Positive quantities, learned on a logarithmic scale."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bandit.policies.vw import Regressor
@@ -47,8 +48,9 @@ class Magnitude:
 
     def learn(self, x: FloatVector, block: int, seen: Seen) -> tuple[float, float]:
         """Learn a ratio to the prior; what was said of it, uncorrected, and its own logarithm."""
-        said, mended = self.model.predict(x, block), self._mended(seen.key)
+        said = self.model.predict(x, block)
         sums = self.smear.setdefault(seen.key, [1.0, 1.0])
+        mended = _logarithm(sums)
         sums[0] = 0.99 * sums[0] + seen.ratio
         sums[1] = 0.99 * sums[1] + math.exp(min(9.0, said + seen.offset))
         value = max(-9.0, min(9.0, math.log(max(seen.ratio, _FREE_USD))))
@@ -62,5 +64,9 @@ class Magnitude:
         return mended
 
     def _mended(self, key: str) -> float:
-        seen, predicted = self.smear.get(key, (1.0, 1.0))
-        return math.log(seen / predicted) if seen > 0.0 < predicted else 0.0
+        return _logarithm(self.smear.get(key, (1.0, 1.0)))
+
+
+def _logarithm(sums: Sequence[float]) -> float:
+    seen, predicted = sums
+    return math.log(seen / predicted) if seen > 0.0 < predicted else 0.0

@@ -74,6 +74,9 @@ class Regressor:
             except RuntimeError as error:
                 raise BadSnapshotError(str(error)) from error
             self._model = None
+            # One example, filled again for every lesson: making one takes longer than learning it.
+            self._example = vw.Example()
+            self._features = self._example["x"]
             # A view into VW's memory, one row a block. Column 0 is the weight, the others are the
             # optimiser's.
             used = self._workspace.weights()[: self._indices.size, 0, 0]
@@ -96,10 +99,11 @@ class Regressor:
 
     def learn(self, x: FloatVector, label: float, block: int = 0, *, weight: float = 1.0) -> None:
         """Update towards ``label``, a finite number of order 1, with some importance."""
-        example = vw.Example()
-        example["x"].push_many_features(self._indices[block], x)
-        example.set_label(vw.SimpleLabel(label, weight))
-        self._vw().learn_one(example)
+        workspace = self._vw()
+        self._features.truncate_to(0)
+        self._features.push_many_features(self._indices[block], x)
+        self._example.set_label(vw.SimpleLabel(label, weight))
+        workspace.learn_one(self._example)
         n = self._n_learned[block] = self._n_learned[block] + 1
         share = (self.eta + 1.0) / (self.eta + n)
         average = self._average[block]
