@@ -57,6 +57,10 @@ def three_phase(
         BUDGETS
     ),
     policies: Annotated[str, typer.Option(help="Comma-separated.")] = _RIVALS,
+    match: Annotated[
+        str | None,
+        typer.Option(help="Rivals that our first policy is run against at their own spend."),
+    ] = None,
     seeds: Seeds = 20,
     workers: Workers = None,
     out: Out = None,
@@ -66,6 +70,7 @@ def three_phase(
     with reporting():
         from simulator.errors import BadStudyError, nearest
         from simulator.inputs import Wishes
+        from simulator.session import keep, play
         from simulator.wheel import MODELS
 
         if event not in _EVENTS:
@@ -73,6 +78,7 @@ def three_phase(
         for name in budgets.split(","):
             if name not in BUDGETS:
                 raise BadStudyError("--budgets", name, f"unknown{nearest(name, [*BUDGETS])}")
+        rivals = _rivals(match, policies)
         own = edge is not None or cloud is not None
         usual = "cloud" if own or arms or event == "price" else MODELS[1]
         target = arm or usual
@@ -90,12 +96,58 @@ def three_phase(
                     budget_usd=BUDGETS[name],
                     data_dir=data_dir,
                 )
-                found = _run(wishes, out, name, workers)
+                session = play(wishes, workers=workers)
+                found = keep(session, None if out is None else out / name)
                 column = target if target in found["arms"] else found["arms"][-1]
                 _title(found, f"{name} budget, ${BUDGETS[name]:g} a query; {event}: {column} in P2")
                 heads = ("P1", "P2", "P3", "P3/P1", "spend P1", "P2", "P3")
                 shares = (f"share of {column} P1", "P2", "end of P2", "P3")
                 print_table(("policy", *heads, *shares), _phase_rows(found, column))
+                if rivals:
+                    _print_matched(session, rivals, BUDGETS[name], workers)
+
+
+def _rivals(match: str | None, policies: str) -> tuple[str, ...]:
+    """The rivals of ``--match``; they must be among the policies, and one of ours before them."""
+    from simulator.errors import BadStudyError, nearest
+    from simulator.roster import OURS, parse_label, split_labels
+
+    labels, rivals = split_labels(policies), split_labels(match or "")
+    for name in rivals:
+        if name not in labels:
+            raise BadStudyError("--match", name, f"not among --policies{nearest(name, labels)}")
+    if rivals and parse_label(labels[0])[0] not in OURS:
+        raise BadStudyError("--policies", labels[0], f"with --match, begin with {OURS[0]}")
+    return rivals
+
+
+def _print_matched(
+    session: Any, rivals: Sequence[str], budget_usd: float, workers: int | None
+) -> None:
+    from simulator.matching import match
+
+    label = next(iter(session.runs))
+    found = match(
+        session.study, label, {name: session.runs[name] for name in rivals}, workers=workers
+    )
+    typer.echo(
+        f"\n{label} with what each rival spent in each phase, same seeds: its reward less the "
+        "rival's (95 %), and spend over budget, the rival's and ours\n"
+    )
+    names = [difference.phase for difference in next(iter(found.values()))]
+    heads = (f"{names[0]}: less the rival's", *names[1:])
+    spends = (f"{names[0]}: spend, rival's and ours", *names[1:])
+    print_table(
+        ("at the spend of", *heads, *spends),
+        (
+            (
+                name,
+                *(f"{d.reward:+.4f} ({d.low:+.4f} to {d.high:+.4f})" for d in row),
+                *(f"{d.rival_usd / budget_usd:.2f}, {d.own_usd / budget_usd:.2f}" for d in row),
+            )
+            for name, row in found.items()
+        ),
+    )
 
 
 @contextmanager
@@ -183,7 +235,7 @@ def detect(
     """Judged pulls until a change of quality is found; false alarms in 2,000 pulls without one."""
     with reporting():
         from bandit.drift import DETECTORS, DetectorConfig
-        from simulator.detecting import Trial, binary, graded, measure
+        from simulator.detecting import Trial, binary, graded, measure, optimal
         from simulator.errors import BadStudyError
         from simulator.wheel import MODELS, load_wheel
 
@@ -203,11 +255,21 @@ def detect(
         ]
         rows = []
         for trial in trials:
-            found = measure(trial, config, runs=runs)
-            cells = (f"{found.false_alarms:.1%}", f"{found.median:.0f}", f"{found.p90:.0f}")
-            rows.append((trial.name, *cells, f"{found.missed:.1%}"))
-        typer.echo(f"\n{runs} runs each, scores of {MODELS[1]}, detector {detector}\n")
-        heads = ("votes", "runs with a false alarm", "median pulls", "90 %", "not in 600")
+            results = {str(detector): measure(trial, config, runs=runs)}
+            if trial.draw is binary:
+                results["cusum (told both rates)"] = optimal(trial, runs=runs)
+            for name, found in results.items():
+                cells = (f"{found.false_alarms:.1%}", f"{found.median:.0f}", f"{found.p90:.0f}")
+                rows.append((trial.name, name, *cells, f"{found.missed:.1%}"))
+        typer.echo(f"\n{runs} runs each, scores of {MODELS[1]}\n")
+        heads = (
+            "votes",
+            "detector",
+            "runs with a false alarm",
+            "median pulls",
+            "90 %",
+            "not in 600",
+        )
         print_table(heads, rows)
 
 

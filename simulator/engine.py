@@ -10,6 +10,7 @@ from multiprocessing import get_context
 from typing import Any, Literal, TypeAlias
 
 from bandit.primitives import Context
+from simulator.allowance import Allowance
 from simulator.driver import Driver
 from simulator.errors import MissingExtraError
 from simulator.metrics import measure_windows, over_seeds
@@ -24,11 +25,12 @@ OnDone: TypeAlias = Callable[[str, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One run to make."""
+    """One run to make; ``allowances`` stand in for the study's budget."""
 
     label: str
     seed: int
     like: Like | None = None
+    allowances: tuple[Allowance, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def run_task(study: Study, task: Task, contexts: Sequence[Context]) -> Run:
             study.drive(task.seed),
             contexts=contexts,
             arrivals=study.arrival_times(),
-            steering=steering_of(study, task.label),
+            steering=steering_of(study, task.label, task.allowances),
         )
         trace = driver.run()
         return Run(
@@ -108,6 +110,12 @@ def run_study(
                 if on_done is not None:
                     on_done(run.label, run.seed)
     return {label: [runs[label, seed] for seed in study.seeds] for label in study.policies}
+
+
+def run_tasks(study: Study, tasks: Sequence[Task], workers: int | None = None) -> list[Run]:
+    """Some runs of a study, in the order of ``tasks``."""
+    with _mapper(study, "local", workers or os.cpu_count() or 1) as make:
+        return list(make(tasks))
 
 
 def _first_tasks(study: Study) -> list[Task]:

@@ -1,7 +1,7 @@
 """Policies by the names that results use, with settings in brackets: ``composed[gamma=30]``."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from importlib.util import find_spec
 from types import MappingProxyType
@@ -19,6 +19,7 @@ from bandit.policies.factory import Lineup, make_lineup, make_policy
 from bandit.policies.guarded import GuardConfig
 from bandit.policies.linear import LinearConfig, LinearPolicy
 from bandit.policy import Policy
+from simulator.allowance import Allowance, AllowancePacer
 from simulator.drift import NO_DRIFT
 from simulator.driver import Driver
 from simulator.dual import DualPacer, Pacer
@@ -120,8 +121,10 @@ def cast(casting: Casting) -> Policy:
     return ROSTER[name](casting, settings)
 
 
-def pacer_of(study: Study, label: str) -> Pacer | None:
+def pacer_of(study: Study, label: str, allowances: Sequence[Allowance] = ()) -> Pacer | None:
     """What keeps the study's budget for a policy that says what its arms will cost, or None.
+
+    ``allowances`` stand in for that budget.
 
     ``composed[pacer=off]`` is left to itself, as are rivals: they have their own ways;
     ``composed[pacer=dual]`` is steered by its bills alone, as one that only cascades has to be.
@@ -134,18 +137,18 @@ def pacer_of(study: Study, label: str) -> Pacer | None:
         return DualPacer(study.budget_usd)
     gamma = float(settings.get("gamma", PolicyConfig().gamma))
     config = PacerConfig(study.budget_usd, gamma=gamma, start_price=study.start_price)
-    return BudgetPacer(config)
+    return AllowancePacer(allowances, config) if allowances else BudgetPacer(config)
 
 
-def steering_of(study: Study, label: str) -> Steering:
+def steering_of(study: Study, label: str, allowances: Sequence[Allowance] = ()) -> Steering:
     """What steers a policy: its pacer, and the study's objectives if it can follow them."""
     name, settings = parse_label(label)
     if name not in OURS or settings.get("pacer") == "off":
-        return Steering(pacer_of(study, label))
+        return Steering(pacer_of(study, label, allowances))
     gamma = float(settings.get("gamma", PolicyConfig().gamma))
     slo_s, floor = study.latency_slo_s, study.quality_floor
     return Steering(
-        pacer_of(study, label),
+        pacer_of(study, label, allowances),
         None if slo_s is None else LatencyPacer(LatencyObjective(slo_s, gamma)),
         None if floor is None else QualityPacer(QualityFloor(floor, gamma)),
     )

@@ -3,22 +3,37 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from simulator.engine import EngineName, curves, results, run_study
+from simulator.engine import EngineName, Run, curves, results, run_study
 from simulator.inputs import Wishes, plan_study
 from simulator.study import Study
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A study and its runs: policy to runs, by seed."""
+
+    study: Study
+    runs: Mapping[str, Sequence[Run]]
 
 
 def run_session(
     wishes: Wishes, *, out: Path | None, engine: EngineName = "local", workers: int | None = None
 ) -> dict[str, Any]:
     """Plan, run and, if ``out`` is given, write; returns the content of ``results.json``."""
+    session = play(wishes, engine=engine, workers=workers)
+    return keep(session, out)
+
+
+def play(wishes: Wishes, *, engine: EngineName = "local", workers: int | None = None) -> Session:
+    """Plan and run."""
     with _progress() as bar:
         reading = bar.add_task("features", total=None)
 
@@ -40,6 +55,12 @@ def run_session(
                 running, advance=1, description=f"{label} #{seed}"
             ),
         )
+    return Session(study, runs)
+
+
+def keep(session: Session, out: Path | None) -> dict[str, Any]:
+    """The content of ``results.json``, and its folder written where there is to be one."""
+    study, runs = session.study, session.runs
     found = results(study, runs)
     if out is not None:
         write_folder(out, study, found, curves(study, runs))

@@ -29,7 +29,8 @@ class World:
     """Runs a policy; ``means`` may be changed, and arms come and go, between runs.
 
     Answers score their arm's mean plus noise of standard deviation .12, clipped to [0, 1]; bills
-    and waits are log-normal around what `run` is told, with .3.
+    and waits are log-normal around what `run` is told, with .3. With ``thumbs`` votes are 0 or 1,
+    with these means.
     """
 
     seed: int = 0
@@ -38,6 +39,7 @@ class World:
     means: dict = field(default_factory=lambda: {"edge": 0.75, "cloud": 0.92, "third": 0.97})
     scenario: Scenario = QUALITY
     n: int = 0
+    thumbs: bool = False
 
     def __post_init__(self):
         self.policy = self.policy or make_policy(PolicyConfig("composed", SCHEMA))
@@ -62,6 +64,8 @@ class World:
             quality = self.means[arm] + 0.12 * self.rng.standard_normal()
             if self.rng.random() < judged:
                 said = float(np.clip(quality, 0.0, 1.0))
+                if self.thumbs:
+                    said = float(self.rng.random() < self.means[arm])
                 self.policy.learn(Interaction(decision, Reward(quality=said, value=said)))
             drawn.append(arm)
             seen.append(prediction)

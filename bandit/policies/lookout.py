@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bandit.alarm import Alarm, AlarmKind
-from bandit.drift import Change, Detector, DetectorConfig
+from bandit.drift import Change, Detector, DetectorConfig, for_votes, vote_noise
 from bandit.policies.config import PolicyConfig
 from bandit.policies.doubt import WARM
 from bandit.policies.inputs import Layout, key_of
@@ -82,10 +82,11 @@ class Lookout:
             for noise, times, least in _STREAMS
         )
         self.n_votes: int = state.get("n_votes", 0)
-        self.records = [Record(**r) for r in state.get("records", ())]
+        # Records that do not say so are of a time when all votes were taken for graded ones.
+        self.records = [Record(**{"graded": True} | r) for r in state.get("records", ())]
         self._detectors = [
-            [Detector(c, s) for c, s in zip(self._settings, block, strict=True)]
-            for block in state.get("detectors", ())
+            [Detector(self._setting(record, kind), saved) for kind, saved in enumerate(block)]
+            for record, block in zip(self.records, state.get("detectors", ()), strict=False)
         ]
         self._now: dict[str, list[Any]] = {k: [*v] for k, v in state.get("now", {}).items()}
         self.alarms = deque((Alarm(**a) for a in state.get("alarms", ())), ALARMS)
@@ -153,7 +154,7 @@ class Lookout:
         """Make room for a block that will be taught."""
         while len(self.records) <= block:
             self.records.append(Record(arm.arm_id))
-            self._detectors.append([Detector(c) for c in self._settings])
+            self._detectors.append(self._fresh(self.records[-1]))
 
     def spare(self, arm: Arm) -> int | None:
         """A block that an arm with yet another digest may have: it keeps its last two.
@@ -165,7 +166,7 @@ class Lookout:
             return None
         block = min(own, key=lambda b: self.records[b].answered_at)
         self.records[block] = Record(arm.arm_id)
-        self._detectors[block] = [Detector(c) for c in self._settings]
+        self._detectors[block] = self._fresh(self.records[block])
         return block
 
     def asked(self, x: FloatVector) -> None:
@@ -207,19 +208,37 @@ class Lookout:
         record = self.records[block]
         expected = modelled + record.offsets[kind]
         record.expect(kind, expected)
+        noise = None
         if kind == QUALITY:
+            self._grade(block, value)
+            noise = None if record.graded else vote_noise(expected)
             self._judged(record, value - expected)
         if not self._detects or self._is_warm():
             return 0.0
-        change = self._detectors[block][kind].update(value - modelled)
+        change = self._detectors[block][kind].update(value - modelled, noise)
         return 0.0 if change is None else self._correct(record, kind, change)
+
+    def _grade(self, block: int, vote: float) -> None:
+        """Once a vote is neither 0 nor 1, noise is measured, also that of the votes before."""
+        record, detectors = self.records[block], self._detectors[block]
+        if not record.graded and vote not in (0.0, 1.0):
+            record.graded = True
+            earlier = detectors[QUALITY].state() | {"centre": None, "noises": None}
+            detectors[QUALITY] = Detector(self._settings[QUALITY], earlier)
 
     def forget_quality(self) -> None:
         """Take back what is said of quality: the models that it corrected are gone."""
         for record, detectors in zip(self.records, self._detectors, strict=True):
             record.offsets[QUALITY] = 0.0
             record.hope = None
-            detectors[QUALITY] = Detector(self._settings[QUALITY])
+            detectors[QUALITY] = Detector(self._setting(record, QUALITY))
+
+    def _setting(self, record: Record, kind: int) -> DetectorConfig:
+        config = self._settings[kind]
+        return config if record.graded or kind != QUALITY else for_votes(config)
+
+    def _fresh(self, record: Record) -> list[Detector]:
+        return [Detector(self._setting(record, kind)) for kind in range(len(KINDS))]
 
     def _is_warm(self) -> bool:
         return self._decision is None or self._decision.prediction.policy_version == WARM

@@ -37,6 +37,8 @@ class Record:
         The most of quality that it has lost since.
     watched_from
         Votes that the policy had learned from when the watch began.
+    graded
+        Whether a vote was neither 0 nor 1.
     """
 
     arm: str = ""
@@ -49,6 +51,7 @@ class Record:
     hope: list[float] | None = None
     fell: float = 0.0
     watched_from: int = 0
+    graded: bool = False
 
     def expect(self, kind: int, expected: float) -> None:
         """Count what was expected of one answer."""

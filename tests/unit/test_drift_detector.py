@@ -5,7 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from bandit.drift import BadDetectorError, Change, Detector, DetectorConfig, latest_change
+from bandit.drift import (
+    BadDetectorError,
+    Change,
+    Detector,
+    DetectorConfig,
+    for_votes,
+    latest_change,
+    vote_noise,
+)
 
 
 def noise(seed, n, mean=0.0, sd=0.2):
@@ -64,6 +72,40 @@ def test_a_restored_detector_raises_the_same_alarms():
     assert not first
 
 
+def votes(seed, n, rate):
+    return (np.random.default_rng(seed).random(n) < rate).astype(float) - 0.92
+
+
+def thumbs(detector, values):
+    noise = vote_noise(0.92)
+    return [i for i, value in enumerate(values) if detector.update(float(value), noise)]
+
+
+def test_the_noise_of_votes_is_known_before_any_came():
+    """Ten thumbs down in a row where .92 are up: 3.1 standard deviations each, 26 after nine."""
+    detector = Detector(for_votes(DetectorConfig(least=5)))
+    assert thumbs(detector, [-0.92] * 12) == [9]
+
+
+def test_a_detector_of_votes_is_restored_over_its_halving():
+    values = np.concatenate([votes(11, 1200, 0.92), votes(12, 300, 0.6), votes(13, 300, 0.9)])
+    one = Detector(for_votes(DetectorConfig()))
+    first = thumbs(one, values[:900])
+    two = Detector(for_votes(DetectorConfig()), json.loads(json.dumps(one.state())))
+    later = thumbs(two, values[900:])
+    assert (first, later) == ([], thumbs(one, values[900:]))
+    assert 300 < later[0] < 340
+    assert two.state() == one.state()
+
+
+def test_a_state_of_before_noise_was_said_is_still_read():
+    one = Detector(DetectorConfig())
+    alarms(one, noise(14, 60))
+    old = {key: one.state()[key] for key in ("noise", "last", "values")}
+    two = Detector(DetectorConfig(), old)
+    assert alarms(two, noise(15, 80, -0.3)) == alarms(one, noise(15, 80, -0.3)) != []
+
+
 def test_what_is_kept_is_bounded():
     detector = Detector(DetectorConfig())
     for value in noise(10, 5000):
@@ -84,6 +126,7 @@ def test_the_last_change_is_dated_by_likelihood():
         ("threshold", float("nan")),
         ("confidence", 1.0),
         ("least", 4),
+        ("anchor", -1),
     ],
 )
 def test_a_setting_out_of_range_is_refused_by_name(setting, value):
