@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandit.errors import BadInteractionError, BadSnapshotError
-from bandit.policies.vw import MAX_ARMS
+from bandit.policies.vw import MAX_ARMS, check_features
 from bandit.primitives import Arm, Context, FloatVector, Interaction
 
 _SMALLEST = 1e-6
@@ -115,11 +115,17 @@ class Layout:
         """As `flatten`, with what is next to nothing made nothing.
 
         ``--coin`` divides by squares of features: one of 1e-30 would make its weights NaN.
+
+        Raises
+        ------
+        BadInteractionError
+            As `flatten`, and for values that are far too large.
         """
         last = self._taught
         if last is not None and last[0] is context:
             return last[1]
         x = self.flatten(context)
+        check_features(x)
         x = np.where(np.abs(x) < _SMALLEST, np.float32(0.0), x)
         self._taught = context, x
         return x

@@ -1,8 +1,9 @@
 """Vowpal Wabbit behind two small classes; nothing else in the project imports it.
 
 Features reach VW as integers and floats through numpy, never as text: a newline in a string would
-add an arm, a ``|`` a namespace. Every number is checked before it gets here, because one infinite
-label ruins a VW model for good.
+add an arm, a ``|`` a namespace. Every number is checked before it gets here, and once more here:
+one infinite label, or one feature of 1e15, ruins a VW model for good, and an example without arms
+is a crash that no ``except`` stops.
 """
 
 import struct
@@ -12,7 +13,7 @@ import numpy as np
 import vowpal_wabbit_next as vw
 from numpy.typing import NDArray
 
-from bandit.errors import BadSnapshotError
+from bandit.errors import BadInteractionError, BadSnapshotError
 from bandit.primitives import FloatVector
 
 VW_VERSION: str = vw.VW_VERSION
@@ -21,6 +22,20 @@ MAX_ARMS = 32
 
 # VW keeps a ring of 256 parsed examples, 9 MB a workspace; ours are made one at a time.
 _SMALL = ("--ring_size", "4")
+_LARGEST_SQUARE = 1e8
+_LARGEST_LABEL = _LARGEST_WEIGHT = 1e3
+
+
+def check_features(x: FloatVector) -> None:
+    """Refuse features that would ruin a model: one that is not finite, or a norm above 1e4.
+
+    Raises
+    ------
+    BadInteractionError
+    """
+    # What is not a number is not below anything either.
+    if not float(x.dot(x)) <= _LARGEST_SQUARE:
+        raise BadInteractionError("context", "a value that is not finite, or far from order 1")
 
 
 def _bits(n_weights: int) -> int:
@@ -98,7 +113,18 @@ class Regressor:
         return float(self._weights[block].dot(x))
 
     def learn(self, x: FloatVector, label: float, block: int = 0, *, weight: float = 1.0) -> None:
-        """Update towards ``label``, a finite number of order 1, with some importance."""
+        """Update towards ``label``, a finite number of order 1, with some importance.
+
+        Raises
+        ------
+        BadInteractionError
+            If a number would ruin the model.
+        """
+        check_features(x)
+        if not abs(label) <= _LARGEST_LABEL:
+            raise BadInteractionError("label", label)
+        if not 0.0 < weight <= _LARGEST_WEIGHT:
+            raise BadInteractionError("weight", weight)
         workspace = self._vw()
         self._features.truncate_to(0)
         self._features.push_many_features(self._indices[block], x)
@@ -195,7 +221,20 @@ class SquareCB:
     def learn(
         self, x: FloatVector, blocks: Sequence[int], chosen: int, *, loss: float, propensity: float
     ) -> None:
-        """Update from the loss in [0, 1] of ``blocks[chosen]``."""
+        """Update from the loss in [0, 1] of ``blocks[chosen]``, of at least two.
+
+        Raises
+        ------
+        BadInteractionError
+            If a number would ruin the model, or crash VW.
+        """
+        check_features(x)
+        if len(blocks) < 2 or not 0 <= chosen < len(blocks):
+            raise BadInteractionError("arms", f"{chosen} of {len(blocks)}")
+        if not 0.0 <= loss <= 1.0:
+            raise BadInteractionError("loss", loss)
+        if not 0.0 < propensity <= 1.0:
+            raise BadInteractionError("propensity", propensity)
         examples = self._examples(x, blocks)
         examples[chosen + 1].set_label(vw.CBLabel(label=(loss, propensity)))
         self._workspace.learn_one(examples)

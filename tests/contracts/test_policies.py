@@ -150,10 +150,11 @@ def test_a_number_out_of_range_is_refused_and_nothing_is_learned(learner, reward
     assert probes(learner) == before
 
 
-def test_a_context_with_a_value_that_is_not_finite_is_refused(learner):
+@pytest.mark.parametrize("poison", [np.inf, np.nan, 1e15])
+def test_a_context_that_would_ruin_a_model_is_refused(learner, poison):
     at = context(np.random.default_rng(1))
     lesson = interaction(learner, at, (EDGE, CLOUD), "edge", quality=1.0, value=0.5)
-    at.namespaces["embedding"][3] = np.inf
+    at.namespaces["embedding"][3] = poison
     before = probes(learner)
     with pytest.raises(BadInteractionError):
         learner.learn(lesson)

@@ -1,0 +1,56 @@
+"""Nothing that would ruin or crash a VW model gets into one."""
+
+import numpy as np
+import pytest
+
+from bandit.errors import BadInteractionError
+from bandit.policies.vw import Regressor, SquareCB
+
+X = np.ones(4, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        {"x": X * np.float32(1e15)},
+        {"x": X * np.float32(np.nan)},
+        {"x": X * np.float32(np.inf)},
+        {"label": float("nan")},
+        {"label": float("-inf")},
+        {"label": 1e30},
+        {"weight": 0.0},
+        {"weight": float("inf")},
+    ],
+    ids=str,
+)
+def test_a_poisonous_lesson_is_refused_and_the_model_stays_what_it_was(poison):
+    model = Regressor(4)
+    model.learn(X, 0.5)
+    before = model.dump()
+    with pytest.raises(BadInteractionError):
+        model.learn(**{"x": X, "label": 0.5, **poison})
+    assert model.dump() == before
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        {"x": X * np.float32(1e15)},
+        {"blocks": [], "chosen": 0},
+        {"blocks": [0], "chosen": 0},
+        {"chosen": 2},
+        {"chosen": -1},
+        {"loss": float("nan")},
+        {"loss": float("inf")},
+        {"propensity": 0.0},
+        {"propensity": float("nan")},
+    ],
+    ids=str,
+)
+def test_an_example_that_would_crash_or_poison_a_bandit_is_refused(poison):
+    model = SquareCB(4, gamma=10.0)
+    before = model.predict(X, [0, 1])
+    lesson = {"x": X, "blocks": [0, 1], "chosen": 0, "loss": 0.5, "propensity": 0.5, **poison}
+    with pytest.raises(BadInteractionError):
+        model.learn(lesson.pop("x"), lesson.pop("blocks"), lesson.pop("chosen"), **lesson)
+    assert model.predict(X, [0, 1]) == before
