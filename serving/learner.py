@@ -2,7 +2,8 @@
 
 The policy at position p is a function of the log up to p and of nothing else: killed anywhere, the
 learner starts from the newest snapshot and its position, and becomes the policy it would have been.
-See `feedback.joiner` for what is taught where, and `serving.replaying` for votes that change.
+See `feedback.joiner` for what is taught where, `serving.continuing` for where it begins, and
+`serving.replaying` for votes that change.
 """
 
 import asyncio
@@ -15,10 +16,12 @@ from typing import Any
 from bandit.errors import BadSnapshotError, PointsmanError
 from feedback.errors import FencedError, LogUnavailableError
 from feedback.joiner import changed_from
-from feedback.log import DecisionLog, Snapshot
+from feedback.log import DecisionLog
 from feedback.reward import RewardRules
 from serving.alarming import AlarmBell
-from serving.replaying import Earlier, State, lineage, replay, restored, teach
+from serving.continuing import SavedStates
+from serving.leading import Lead
+from serving.replaying import Earlier, lineage, replay, teach
 from serving.snapshots import PolicyMaker, make_snapshot
 
 _LOG = logging.getLogger(__name__)
@@ -112,26 +115,25 @@ class Learner:
         config: LearnerConfig | None = None,
     ) -> None:
         self._log = log
-        self._make_policy = make_policy
         self._clock = clock
         self._config = config or LearnerConfig()
         earlier = self._config.earlier
-        self._lineage = lineage(
+        ours = lineage(
             make_policy(),
             self._config.rules,
             self._config.schema_version,
             earlier=() if earlier is None else earlier.versions,
         )
+        self._saved = SavedStates(log, make_policy, ours)
         self._bell = AlarmBell(log.alarms, tell=self._config.tell_alarms)
-        self._epoch: int | None = None
-        self._state = State(make_policy())
+        self._lead = Lead(log)
+        self._state = self._saved.fresh()
         self._serial = 0
         self._publish_from = 0
         self._unpublished = False
         self._told_foreign = False
         self._unfit: str | None = None
         self._published_at = float("-inf")
-        self._checked_at = float("-inf")
         self._closed_at = float("-inf")
         self.status = LearnerStatus()
 
@@ -172,7 +174,7 @@ class Learner:
 
     async def flush(self) -> None:
         """Publish what was learned and not published yet."""
-        if self._epoch is not None and self._unpublished:
+        if self._lead.epoch is not None and self._unpublished:
             await self._publish()
 
     async def aclose(self) -> None:
@@ -202,16 +204,11 @@ class Learner:
     # -- leading ----------------------------------------------------------------------------------
 
     async def _leads(self) -> bool:
-        now = asyncio.get_running_loop().time()
-        if self._epoch is not None and now - self._checked_at >= 1.0:
-            if not await self._log.still_leads(self._epoch):
-                await self._lose("the lead was lost")
-            self._checked_at = now
-        if self._epoch is None:
-            self._epoch = await self._log.lead()
-            if self._epoch is not None:
-                await self._begin()
-        return self._epoch is not None
+        if await self._lead.is_lost():
+            await self._lose("the lead was lost")
+        if self._lead.epoch is None and await self._lead.take():
+            await self._begin()
+        return self._lead.epoch is not None
 
     async def _lose(self, why: str) -> None:
         _LOG.warning("no longer the learner: %s", why)
@@ -219,44 +216,19 @@ class Learner:
         await self._resign()
 
     async def _resign(self) -> None:
-        epoch, self._epoch = self._epoch, None
         self.status.leads = False
-        if epoch is None:
-            return
-        try:
-            await self._log.resign(epoch)
-        except PointsmanError as error:
-            _LOG.warning("cannot resign: %s", error)
+        await self._lead.resign()
 
     async def _begin(self) -> None:
-        """Take up the newest snapshot that can be continued, else position 0."""
         try:
-            newest = await self._log.latest_snapshot()
-            self._serial = 0 if newest is None else int(newest.manifest.get("serial", 0))
-            self._state, self._publish_from = State(self._make_policy()), 0
-            found = newest is not None and self._take_up(newest)
-            if newest is not None and not found:
-                await self._fall_back(newest)
-            self._unpublished = not found
+            beginning = await self._saved.newest()
         except BaseException:
             await self._resign()
             raise
+        self._state, self._serial = beginning.state, beginning.serial
+        self._publish_from = beginning.publish_from
+        self._unpublished = not beginning.published
         self._report()
-
-    async def _fall_back(self, newest: Snapshot) -> None:
-        for snapshot in await self._log.snapshots_before(newest.position + 1, 20):
-            if snapshot.version != newest.version and self._take_up(snapshot):
-                break
-        # Servers keep what they have until the new policy knows as much.
-        self._publish_from = newest.position
-
-    def _take_up(self, snapshot: Snapshot) -> bool:
-        state = restored(snapshot, self._make_policy, self._lineage)
-        if state is None:
-            return False
-        self._state = state
-        self._told_foreign |= state.n_foreign > 0
-        return True
 
     # -- learning ---------------------------------------------------------------------------------
 
@@ -307,18 +279,10 @@ class Learner:
     async def _go_back(self, bound: int) -> None:
         until = await self._log.last_position()
         self._state = await replay(
-            self._log, self._newest_before, bound, until=until, config=self._config
+            self._log, self._saved.before, bound, until=until, config=self._config
         )
         self.status.n_replays += 1
         self._unpublished = True
-
-    async def _newest_before(self, position: int) -> State:
-        while found := await self._log.snapshots_before(position, 1):
-            state = restored(found[0], self._make_policy, self._lineage)
-            if state is not None:
-                return state
-            position = found[0].position
-        return State(self._make_policy())
 
     # -- publishing -------------------------------------------------------------------------------
 
@@ -330,7 +294,7 @@ class Learner:
 
     async def _publish(self) -> None:
         state = self._state
-        if self._epoch is None:
+        if self._lead.epoch is None:
             return
         version = f"{state.policy.name}-{self._serial + 1}"
         try:
@@ -345,14 +309,14 @@ class Learner:
             self._unfit = f"not published: {error}"
             _LOG.error("the policy is not fit to be published: %s", error)
             return
-        await self._log.publish(snapshot, epoch=self._epoch)
+        await self._log.publish(snapshot, epoch=self._lead.epoch)
         self._serial += 1
         self._unpublished, self._unfit = False, None
 
     def _facts(self) -> dict[str, Any]:
         return {
             "serial": self._serial + 1,
-            "lineage": self._lineage,
+            "lineage": self._saved.lineage,
             "schema_version": self._config.schema_version,
             "n_interactions": self._state.n_interactions,
             "n_poison": self._state.n_poison,
@@ -360,7 +324,7 @@ class Learner:
         }
 
     def _report(self) -> None:
-        self.status.leads = self._epoch is not None
+        self.status.leads = self._lead.epoch is not None
         self.status.position = self._state.position
         self.status.n_interactions = self._state.n_interactions
         self.status.n_poison = self._state.n_poison

@@ -74,7 +74,7 @@ async def test_a_fenced_learner_publishes_nothing_and_stands_by(log, clock):
     new = Learner(log, MeanPolicy, clock, EAGER)
     await new.step()
     await answered(log, "d")
-    old._checked_at = float("inf")
+    old._lead._checked_at = float("inf")
     await old.step()
     assert not old.status.leads
     assert await log.latest_version() == "mean-1"
