@@ -13,7 +13,21 @@ import typer
 
 from simulator import cli_budget, cli_drift, cli_images, cli_mes
 from simulator.cli_judge import judge as judge_study
+from simulator.cli_options import (
+    HOME,
+    Cloud,
+    DataDir,
+    Edge,
+    Out,
+    Policies,
+    Rounds,
+    Seeds,
+    Table,
+    Workers,
+    below,
+)
 from simulator.markdown import print_table as _print
+from simulator.markdown import print_title, shown
 from simulator.reporting import reporting
 
 # ruff: noqa: PLC0415 - what is heavy is imported by the command that needs it
@@ -27,19 +41,7 @@ app.command("mes")(cli_mes.mes)
 app.command("images")(cli_images.images)
 app.add_typer(cli_drift.app)
 
-Table = Annotated[str | None, typer.Argument(help="As for simulate.")]
-Edge = Annotated[str | None, typer.Option(help="Model of the edge arm.")]
-Cloud = Annotated[str | None, typer.Option(help="Model of the cloud arm.")]
-Seeds = Annotated[int, typer.Option(help="Number of repetitions.")]
-Rounds = Annotated[int | None, typer.Option(help="Queries; default: as many as rows.")]
-Policies = Annotated[str | None, typer.Option(help="Comma-separated; default: all.")]
-DataDir = Annotated[Path, typer.Option(help="Where models and features are kept.")]
-Out = Annotated[Path | None, typer.Option(help="Folder for results, one below it for each run.")]
-Workers = Annotated[int | None, typer.Option(help="Processes; default: one a core.")]
-
 app.command("judge")(judge_study)
-
-_HOME = Path(".pointsman")
 
 
 @app.command("cold")
@@ -54,11 +56,12 @@ def cold(
     rounds: Rounds = None,
     workers: Workers = None,
     out: Out = None,
-    data_dir: DataDir = _HOME,
+    data_dir: DataDir = HOME,
 ) -> None:
     """Every policy from nothing, bandit feedback only: first half, second half."""
     with reporting():
         from simulator.inputs import Wishes
+        from simulator.session import run_session
 
         wishes = Wishes(
             table=table,
@@ -70,8 +73,8 @@ def cold(
             rounds=rounds,
             data_dir=data_dir,
         )
-        found = _run(wishes, out, "cold", workers)
-        _title(found)
+        found = run_session(wishes, out=below(out, "cold"), workers=workers)
+        print_title(found)
         heads = ("policy", "half 1", "half 2", "95 %", "APGR", "CPT50", "CPT80", "reward")
         _print((*heads, "regret", "cloud"), _cold_rows(found))
 
@@ -85,7 +88,7 @@ def _cold_rows(found: Mapping[str, Any]) -> Iterable[Sequence[str]]:
             f"{first['quality']:.4f}",
             f"{second['quality']:.4f}",
             f"{second['quality_low']:.4f}–{second['quality_high']:.4f}",
-            *(_shown(second[key], 3) for key in ("apgr", "cpt50", "cpt80")),
+            *(shown(second[key], 3) for key in ("apgr", "cpt50", "cpt80")),
             f"{second['reward']:.4f}",
             f"{second['regret']:.4f}",
             f"{second['share'][cloud]:.3f}",
@@ -105,11 +108,12 @@ def warm(
     seeds: Seeds = 10,
     workers: Workers = None,
     out: Out = None,
-    data_dir: DataDir = _HOME,
+    data_dir: DataDir = HOME,
 ) -> None:
     """Warm start on the other half: the first 500 rounds, and 2,000 rounds after a wrong one."""
     with reporting():
         from simulator.inputs import Wishes
+        from simulator.session import run_session
 
         base = Wishes(
             table=table,
@@ -128,8 +132,11 @@ def warm(
             "cold, 2000": replace(base, rounds=2000),
             "wrong, 2000": replace(taught, rounds=2000, invert_warm=True),
         }
-        found = {n: _run(w, out, n.replace(", ", "-"), workers) for n, w in runs.items()}
-        _title(found["cold, 500"])
+        found = {
+            n: run_session(w, out=below(out, n.replace(", ", "-")), workers=workers)
+            for n, w in runs.items()
+        }
+        print_title(found["cold, 500"])
         _print(("policy", *(f"reward: {name}" for name in runs), "wrong / cold"), _warm_rows(found))
 
 
@@ -144,7 +151,7 @@ def speed(
     *,
     policies: Policies = "composed,direct,linucb,lints",
     rounds: Annotated[int, typer.Option(help="Of the shorter of two runs.")] = 5_000,
-    data_dir: DataDir = _HOME,
+    data_dir: DataDir = HOME,
 ) -> None:
     """Rounds a second of processor time on one core, and memory, at one and four times as many."""
     with reporting():
@@ -186,19 +193,3 @@ def obd(path: Annotated[Path, typer.Argument(help="Parquet file of the Open Band
                 bounds = f"{e['low']:.5f}–{e['high']:.5f}"
                 rows.append((policy, e["method"], f"{e['value']:.5f}", bounds, f"{e['ess']:.0f}"))
         _print(("policy", "method", "clicks a view", "95 %", "effective n"), rows)
-
-
-def _run(wishes: Any, out: Path | None, name: str, workers: int | None) -> dict[str, Any]:
-    from simulator.session import run_session
-
-    return run_session(wishes, out=None if out is None else out / name, workers=workers)
-
-
-def _title(found: Mapping[str, Any], more: str = "") -> None:
-    arms = " | ".join(found["arms"])
-    facts = f"{found['table']}: {arms}, {found['rounds']:,} rounds, {found['seeds']} seeds"
-    typer.echo(f"\n{facts}{'; ' + more if more else ''}\n")
-
-
-def _shown(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"

@@ -1,10 +1,10 @@
 """The command behind the tables of `simulator.budget_study`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from simulator.cli_options import HOME, DataDir, Seeds, Table, Workers
 from simulator.markdown import print_table
 from simulator.reporting import reporting
 
@@ -13,17 +13,15 @@ _USUAL = "2.3e-4,6.6e-4,1.9e-3"
 
 
 def budget(
-    table: Annotated[str | None, typer.Argument(help="As for simulate.")] = None,
+    table: Table = None,
     *,
     arms: Annotated[str | None, typer.Option(help="Models, edge first; default: three.")] = None,
     budgets: Annotated[str, typer.Option(help="US dollars a query, comma-separated.")] = _USUAL,
     policy: Annotated[str, typer.Option(help="What decides.")] = "composed",
-    seeds: Annotated[int, typer.Option(help="Number of repetitions.")] = 10,
+    seeds: Seeds = 10,
     rounds: Annotated[int, typer.Option(help="Queries of a run; prices move in a third.")] = 3000,
-    workers: Annotated[int | None, typer.Option(help="Processes; default: one a core.")] = None,
-    data_dir: Annotated[Path, typer.Option(help="Where models and features are kept.")] = Path(
-        ".pointsman"
-    ),
+    workers: Workers = None,
+    data_dir: DataDir = HOME,
 ) -> None:
     """Spend over budget standing still, from any starting price, and when prices move tenfold."""
     with reporting():

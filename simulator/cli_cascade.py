@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from simulator.cli_options import HOME, Cloud, DataDir, Edge, Rounds, Seeds, Table, Workers
+from simulator.markdown import print_table
 from simulator.reporting import reporting
 
 # ruff: noqa: PLC0415 - what is heavy is imported by the command that needs it
@@ -23,10 +25,10 @@ class Part(StrEnum):
 
 @app.command("cascade")
 def cascade(
-    table: Annotated[str | None, typer.Argument(help="As for simulate.")] = None,
+    table: Table = None,
     *,
-    edge: Annotated[str | None, typer.Option(help="Model of the edge arm.")] = None,
-    cloud: Annotated[str | None, typer.Option(help="Model of the cloud arm.")] = None,
+    edge: Edge = None,
+    cloud: Cloud = None,
     join: Annotated[
         str | None, typer.Option(help="FILE:COLUMN, another file with more columns.")
     ] = None,
@@ -37,12 +39,10 @@ def cascade(
     shares: Annotated[
         str, typer.Option(help="Budgets: of a random mix with these shares of cloud answers.")
     ] = ".1,.2,.3,.4,.5,.6,.7,.8,.9",
-    seeds: Annotated[int, typer.Option(help="Number of repetitions.")] = 10,
-    rounds: Annotated[int | None, typer.Option(help="Queries; default: as many as rows.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes; default: one a core.")] = None,
-    data_dir: Annotated[Path, typer.Option(help="Where models and features are kept.")] = Path(
-        ".pointsman"
-    ),
+    seeds: Seeds = 10,
+    rounds: Rounds = None,
+    workers: Workers = None,
+    data_dir: DataDir = HOME,
 ) -> None:
     """By the query, by the edge's answer, or by both, at every budget; and the gate by itself."""
     with reporting():
@@ -74,7 +74,7 @@ def cascade(
         arms = f"{' | '.join(study.arms)}, {study.rounds:,} rounds, {seeds} seeds"
         if part is not Part.gate:
             typer.echo(f"\n{study.table.name}: {arms}; second half; ± is a standard error\n")
-            _print(_BUDGET_HEADS, _budget_rows(study, budgets, workers))
+            print_table(_BUDGET_HEADS, _budget_rows(study, budgets, workers))
         if part is not Part.budgets:
             _show_gate(study)
 
@@ -129,19 +129,12 @@ def _show_gate(study: Any) -> None:
             yield (name, *(_spread(values) for values in numbers))
 
     typer.echo(f"\n{study.table.name}: the gate on {study.arms[0]}, {len(study.seeds)} orders\n")
-    _print(heads, rows(learning))
+    print_table(heads, rows(learning))
     if study.arms[-1] in study.table.signals:
         typer.echo(f"\nA model swap: {study.arms[-1]} answers in its place, with its own digest\n")
-        _print(heads, rows(swapped))
+        print_table(heads, rows(swapped))
 
 
 def _spread(values: Sequence[float]) -> str:
     mean = sum(values) / len(values)
     return f"{mean:.3f} ± {(sum((v - mean) ** 2 for v in values) / len(values)) ** 0.5:.3f}"
-
-
-def _print(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    typer.echo("| " + " | ".join(heads) + " |")
-    typer.echo("|" + "|".join("---" if i == 0 else "--:" for i in range(len(heads))) + "|")
-    for row in rows:
-        typer.echo("| " + " | ".join(row) + " |")

@@ -7,18 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from simulator.markdown import print_table
+from simulator.cli_options import HOME, Cloud, DataDir, Edge, Out, Seeds, Table, Workers, below
+from simulator.markdown import print_table, print_title, shown
 from simulator.reporting import reporting
 
 # ruff: noqa: PLC0415 - what is heavy is imported by the command that needs it
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
-Seeds = Annotated[int, typer.Option(help="Number of repetitions.")]
-Workers = Annotated[int | None, typer.Option(help="Processes; default: one a core.")]
-DataDir = Annotated[Path, typer.Option(help="Where models and features are kept.")]
-Out = Annotated[Path | None, typer.Option(help="Folder for results, one below it for each run.")]
-
-_HOME = Path(".pointsman")
 BUDGETS = {"tight": 2.3e-4, "moderate": 6.6e-4, "loose": 1.9e-3}
 """Dollars a query; at these ceilings ParetoBandit (arXiv 2604.00136) reports .859, .898, .917."""
 _RIVALS = (
@@ -40,10 +35,10 @@ _PHASES = {"P1": (0, 608), "P2": (608, 1216), "end of P2": (1013, 1216), "P3": (
 
 @app.command("three-phase")
 def three_phase(
-    table: Annotated[str | None, typer.Argument(help="As for simulate.")] = "paretobandit-test",
+    table: Table = "paretobandit-test",
     *,
-    edge: Annotated[str | None, typer.Option(help="Model of the edge arm.")] = None,
-    cloud: Annotated[str | None, typer.Option(help="Model of the cloud arm.")] = None,
+    edge: Edge = None,
+    cloud: Cloud = None,
     arms: Annotated[
         str | None, typer.Option(help="Models, edge first; default: the protocol's three.")
     ] = None,
@@ -64,7 +59,7 @@ def three_phase(
     seeds: Seeds = 20,
     workers: Workers = None,
     out: Out = None,
-    data_dir: DataDir = _HOME,
+    data_dir: DataDir = HOME,
 ) -> None:
     """Three phases of 608 rounds; something happens to one arm in the second, at three budgets."""
     with reporting():
@@ -97,9 +92,11 @@ def three_phase(
                     data_dir=data_dir,
                 )
                 session = play(wishes, workers=workers)
-                found = keep(session, None if out is None else out / name)
+                found = keep(session, below(out, name))
                 column = target if target in found["arms"] else found["arms"][-1]
-                _title(found, f"{name} budget, ${BUDGETS[name]:g} a query; {event}: {column} in P2")
+                print_title(
+                    found, f"{name} budget, ${BUDGETS[name]:g} a query; {event}: {column} in P2"
+                )
                 heads = ("P1", "P2", "P3", "P3/P1", "spend P1", "P2", "P3")
                 shares = (f"share of {column} P1", "P2", "end of P2", "P3")
                 print_table(("policy", *heads, *shares), _phase_rows(found, column))
@@ -110,7 +107,8 @@ def three_phase(
 def _rivals(match: str | None, policies: str) -> tuple[str, ...]:
     """The rivals of ``--match``; they must be among the policies, and one of ours before them."""
     from simulator.errors import BadStudyError, nearest
-    from simulator.roster import OURS, parse_label, split_labels
+    from simulator.labels import split_labels
+    from simulator.roster import OURS, parse_label
 
     labels, rivals = split_labels(policies), split_labels(match or "")
     for name in rivals:
@@ -176,7 +174,7 @@ def _phase_rows(found: Mapping[str, Any], arm: str) -> Iterable[Sequence[str]]:
             name,
             *(f"{reward:.4f}" for reward in rewards),
             f"{rewards[2] / rewards[0]:.3f}",
-            *(_shown(phase["spend_over_budget"], 2) for phase in whole),
+            *(shown(phase["spend_over_budget"], 2) for phase in whole),
             *(f"{phases[key]['share'].get(arm, 0.0):.2f}" for key in _PHASES),
         )
 
@@ -188,11 +186,12 @@ def ablation(
     seeds: Seeds = 20,
     workers: Workers = None,
     out: Out = None,
-    data_dir: DataDir = _HOME,
+    data_dir: DataDir = HOME,
 ) -> None:
     """What each part of drift handling adds when an arm breaks, and costs when nothing does."""
     with reporting():
         from simulator.inputs import Wishes
+        from simulator.session import run_session
         from simulator.wheel import MODELS
 
         rows: dict[str, list[str]] = {}
@@ -212,7 +211,7 @@ def ablation(
                         data_dir=data_dir,
                     )
                     case = f"{name}-{'drop' if drift else 'calm'}"
-                    found = _run(wishes, out, case, workers)
+                    found = run_session(wishes, out=below(out, case), workers=workers)
                     heads += [f"{name} P2", "P3"] if drift else ["calm"]
                     for policy, m in found["policies"].items():
                         phases = {phase["name"]: phase for phase in m["phases"]}
@@ -271,19 +270,3 @@ def detect(
             "not in 600",
         )
         print_table(heads, rows)
-
-
-def _run(wishes: Any, out: Path | None, name: str, workers: int | None) -> dict[str, Any]:
-    from simulator.session import run_session
-
-    return run_session(wishes, out=None if out is None else out / name, workers=workers)
-
-
-def _title(found: Mapping[str, Any], more: str) -> None:
-    arms = " | ".join(found["arms"])
-    facts = f"{found['table']}: {arms}, {found['rounds']:,} rounds, {found['seeds']} seeds"
-    typer.echo(f"\n{facts}; {more}\n")
-
-
-def _shown(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"

@@ -1,11 +1,11 @@
 """What pictures tell a policy beyond the text."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from simulator.cli_options import HOME, Cloud, DataDir, Edge, Seeds, Workers
 from simulator.markdown import print_table
 from simulator.reporting import reporting
 
@@ -16,8 +16,8 @@ _MEASURES = ("quality", "reward", "regret", "apgr")
 def images(
     table: Annotated[str, typer.Argument(help="Replay table with a column image_jpeg.")],
     *,
-    edge: Annotated[str | None, typer.Option(help="Model of the edge arm.")] = None,
-    cloud: Annotated[str | None, typer.Option(help="Model of the cloud arm.")] = None,
+    edge: Edge = None,
+    cloud: Cloud = None,
     policies: Annotated[
         str, typer.Option(help="Comma-separated.")
     ] = "composed,ridge-full,static-domain,always-edge,always-cloud,oracle",
@@ -26,12 +26,10 @@ def images(
     image_model: Annotated[
         str | None, typer.Option(help="Folder of a CLIP-like model, for a third variant.")
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Number of repetitions.")] = 10,
+    seeds: Seeds = 10,
     rounds: Annotated[int | None, typer.Option(help="Queries; default: all rows.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes; default: one a core.")] = None,
-    data_dir: Annotated[Path, typer.Option(help="Where models and features are kept.")] = Path(
-        ".pointsman"
-    ),
+    workers: Workers = None,
+    data_dir: DataDir = HOME,
 ) -> None:
     """Policies that see the text alone, and the pictures too, on the same rounds."""
     with reporting():

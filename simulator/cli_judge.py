@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from simulator.cli_options import HOME, DataDir, Seeds
 from simulator.markdown import print_table as _print
 from simulator.reporting import reporting
 
@@ -28,15 +29,13 @@ class Part(StrEnum):
 def judge(
     part: Annotated[Part, typer.Argument(help="Which table.")] = Part.audits,
     *,
-    seeds: Annotated[int, typer.Option(help="Number of repetitions.")] = 20,
+    seeds: Seeds = 20,
     rounds: Annotated[int, typer.Option(help="Queries a run.")] = 3000,
     fooled: Annotated[
         float, typer.Option(help="Share of queries on which all of the judge's bias falls.")
     ] = 1.0,
     table: Annotated[str | None, typer.Option(help="For 'delay': as for simulate.")] = None,
-    data_dir: Annotated[Path, typer.Option(help="Where models and features are kept.")] = Path(
-        ".pointsman"
-    ),
+    data_dir: DataDir = HOME,
 ) -> None:
     """A judge that is .1 too kind to the worse arm, people who check a few of its scores."""
     with reporting():

@@ -120,9 +120,10 @@ def replay(
     """
     with reporting():
         from simulator.evidence import records_from
+        from simulator.labels import split_labels
         from simulator.log_replay import SOURCE, judged_draws, of_one_schema, replay_log
         from simulator.logs import Period, parse_moment, read_events, with_log
-        from simulator.roster import blank_policy, split_labels
+        from simulator.roster import blank_policy
 
         settings = settings_of(config, data_dir)
         labels = split_labels(policies)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from simulator.cli_options import HOME, Cloud, DataDir, Edge, Seeds, Table, Workers
 from simulator.markdown import print_table
 from simulator.reporting import reporting
 
@@ -13,21 +14,19 @@ _VALUES = "0.3,0.5,0.6,0.65,0.7,0.75,0.775,0.8,0.825,0.85,0.875,0.9,0.95,1"
 
 
 def mes(
-    table: Annotated[str | None, typer.Argument(help="As for simulate.")] = None,
+    table: Table = None,
     *,
-    edge: Annotated[str | None, typer.Option(help="Model of the edge arm.")] = None,
-    cloud: Annotated[str | None, typer.Option(help="Model of the cloud arm.")] = None,
+    edge: Edge = None,
+    cloud: Cloud = None,
     scenario: Annotated[str, typer.Option(help="Scenario whose MES is swept.")] = "quality",
     weights: Annotated[str | None, typer.Option(help="Its weights instead.")] = None,
     values: Annotated[str, typer.Option(help="Scores in (0, 1], easy first.")] = _VALUES,
     policy: Annotated[str, typer.Option(help="What decides.")] = "composed",
-    seeds: Annotated[int, typer.Option(help="Number of repetitions.")] = 5,
+    seeds: Seeds = 5,
     rounds: Annotated[int | None, typer.Option(help="Queries; default: all rows.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes; default: one a core.")] = None,
+    workers: Workers = None,
     plot: Annotated[Path | None, typer.Option(help="Picture to write, .svg or .png.")] = None,
-    data_dir: Annotated[Path, typer.Option(help="Where models and features are kept.")] = Path(
-        ".pointsman"
-    ),
+    data_dir: DataDir = HOME,
 ) -> None:
     """Share at the edge, solved problems and RCS as more is expected of an answer."""
     with reporting():

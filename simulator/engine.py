@@ -13,8 +13,10 @@ from bandit.primitives import Context
 from simulator.allowance import Allowance
 from simulator.driver import Driver
 from simulator.errors import MissingExtraError
+from simulator.hindsight import Like
 from simulator.metrics import measure_windows, over_seeds
-from simulator.roster import Casting, Like, cast, parse_label, steering_of
+from simulator.pacers import steering_of
+from simulator.roster import Casting, cast, parse_label
 from simulator.series import pool, summarise
 from simulator.study import Study
 from simulator.warm import warm_up

@@ -14,8 +14,9 @@ from simulator.embeddings import FeatureBank, Progress, build_bank
 from simulator.environment import Order
 from simulator.errors import BadStudyError, nearest
 from simulator.fill import Assumptions, Price, complete, read_prices
+from simulator.labels import split_labels
 from simulator.pictures import with_pictures
-from simulator.roster import Casting, cast, default_labels, parse_label, split_labels
+from simulator.roster import Casting, cast, default_labels, parse_label
 from simulator.study import Study, WarmStart
 from simulator.synthetic import CLOUD, EDGE, make_synthetic
 from simulator.table import MAX_ROWS, ReplayTable, load_table, models_of

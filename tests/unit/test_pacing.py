@@ -13,7 +13,7 @@ from bandit.primitives import Arm, Estimate, Prediction
 from bandit.utility import BadScenarioError, Scenario
 from simulator.engine import Task, run_task
 from simulator.errors import BadStudyError
-from simulator.roster import pacer_of
+from simulator.pacers import pacer_of
 from tests import studies
 
 ASKED = Scenario("asked", 1.0, 0.0, 0.0)

@@ -5,6 +5,7 @@ import pytest
 
 from bandit.utility import Scenario
 from simulator.drift import Phase
+from simulator.hindsight import Like, equal_spend
 from simulator.metrics import (
     Yardstick,
     apgr,
@@ -17,7 +18,6 @@ from simulator.metrics import (
     true_rewards,
 )
 from simulator.plots import upper_hull
-from simulator.roster import Like, equal_spend
 from simulator.trace import Trace
 from tests.studies import QUALITY
 

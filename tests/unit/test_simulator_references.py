@@ -5,8 +5,9 @@ import pytest
 
 from simulator.engine import Task, run_task
 from simulator.errors import BadStudyError
+from simulator.labels import split_labels
 from simulator.references import StaticByDomain, best_threshold
-from simulator.roster import ROSTER, cast, default_labels, parse_label, split_labels
+from simulator.roster import ROSTER, cast, default_labels, parse_label
 from simulator.study import WarmStart
 from tests import studies
 

@@ -6,7 +6,7 @@ import pytest
 from simulator.engine import Task, run_task
 from simulator.errors import BadStudyError
 from simulator.metrics import below_floor
-from simulator.roster import steering_of
+from simulator.pacers import steering_of
 from tests import studies
 
 
