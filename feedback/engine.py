@@ -25,6 +25,8 @@ class LogConfig:
     ----------
     reward_window_s
         Seconds after the decision during which feedback still teaches.
+    max_votes_per_source_hour
+        Votes of one source, said with one key, that count in an hour; None is any number.
     n_connections
         Most connections that are open at once, at least 2, the lead's own apart.
     timeout_s
@@ -41,6 +43,7 @@ class LogConfig:
     statement_timeout_s: float = 4.0
     lock_timeout_s: float = 2.0
     keep_snapshots: int = 500
+    max_votes_per_source_hour: int | None = None
 
 
 class Database:

@@ -39,7 +39,8 @@ class FeedbackReceipt:
     """What became of one piece of feedback. ``reason`` is None when ``will_apply``.
 
     Reasons: ``late`` (after the reward window), ``forced`` (the arm was imposed), ``duplicate``
-    (same value as before), ``unlearnable`` (features were missing), ``comment`` (no number).
+    (same value as before), ``unlearnable`` (features were missing), ``comment`` (no number),
+    ``capped`` (its source has said as much as counts in an hour).
     """
 
     feedback_id: str
@@ -143,6 +144,7 @@ class DecisionLog(Protocol):
         *,
         key_id: str | None = None,
         idempotency: tuple[str, str] | None = None,
+        own: bool = False,
     ) -> list[FeedbackReceipt]:
         """Store feedback; durable on return. All or nothing.
 
@@ -152,6 +154,8 @@ class DecisionLog(Protocol):
             Who speaks; None may speak about every decision.
         idempotency
             (key, SHA-256 of the body): a repeat returns the first call's receipts.
+        own
+            This service itself speaks, as its judge does: it is never too much.
 
         Raises
         ------

@@ -25,7 +25,7 @@ from feedback.log import (
 from feedback.memory_alarms import MemoryAlarmBook
 from feedback.memory_judge_book import MemoryJudgeBook
 from feedback.outcome import Feedback, Outcome
-from feedback.receipts import DecisionFacts, judge
+from feedback.receipts import COUNTED_OVER, DecisionFacts, Standing, judge
 from feedback.reward import check, check_outcome
 from feedback.rows import same_outcome, utc_now
 
@@ -37,6 +37,7 @@ class _Entry:
     outcome_position: int | None = None
     rows: list[tuple[int, Feedback]] = field(default_factory=list)
     applied: list[tuple[int, Feedback]] = field(default_factory=list)
+    spoken: set[tuple[str, str]] = field(default_factory=set)
     closed: bool = False
 
     def facts(self) -> DecisionFacts:
@@ -74,12 +75,20 @@ class MemoryDecisionLog:
         Gives the time, in UTC.
     reward_window_s
         Seconds after the decision during which feedback still teaches.
+    max_votes_per_source_hour
+        Votes of one source that count in an hour; None is any number.
     """
 
     def __init__(
-        self, *, clock: Callable[[], datetime] = utc_now, reward_window_s: float = 7 * 86400.0
+        self,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        reward_window_s: float = 7 * 86400.0,
+        max_votes_per_source_hour: int | None = None,
     ) -> None:
         self._clock = clock
+        self._max_votes = max_votes_per_source_hour
+        self._counted: list[tuple[datetime, str, str]] = []
         self._reward_window_s = reward_window_s
         self._entries: dict[str, _Entry] = {}
         self._unclosed: dict[str, None] = {}
@@ -132,6 +141,7 @@ class MemoryDecisionLog:
         *,
         key_id: str | None = None,
         idempotency: tuple[str, str] | None = None,
+        own: bool = False,
     ) -> list[FeedbackReceipt]:
         """See `DecisionLog`."""
         for row in feedback:
@@ -144,17 +154,21 @@ class MemoryDecisionLog:
                     raise IdempotencyConflictError(idempotency[0])
                 return list(receipts)
             entries = self._known([row.decision_id for row in feedback], key_id)
-            receipts = [self._add(row, entries[row.decision_id]) for row in feedback]
+            receipts = [
+                self._add(row, entries[row.decision_id], key_id or "", own=own) for row in feedback
+            ]
             if known is not None and idempotency is not None:
                 self._receipts[known] = (idempotency[1], receipts)
             return list(receipts)
 
-    def _add(self, row: Feedback, entry: _Entry) -> FeedbackReceipt:
+    def _add(self, row: Feedback, entry: _Entry, key_id: str, *, own: bool) -> FeedbackReceipt:
         now = self._clock()
+        counts = (row.metric, row.source) in entry.spoken
+        full = not own and self._full(key_id, row.source, now)
         verdict = judge(
             row,
             entry.facts(),
-            entry.previous(row),
+            Standing(entry.previous(row), counts, full),
             now=now,
             reward_window_s=self._reward_window_s,
         )
@@ -164,12 +178,21 @@ class MemoryDecisionLog:
         if verdict.reason is None:
             position = self._happened("feedback", row.decision_id)
             entry.applied.append((position, stored))
+            entry.spoken.add((row.metric, row.source))
+            if row.value is not None and not counts:
+                self._counted.append((now, key_id, row.source))
             self._unclosed.pop(row.decision_id, None)
         else:
             self._position += 1
             position = self._position
         entry.rows.append((position, stored))
         return verdict.receipt(row, position)
+
+    def _full(self, key_id: str, source: str, now: datetime) -> bool:
+        if self._max_votes is None:
+            return False
+        recent = [who for at, *who in self._counted if at > now - COUNTED_OVER]
+        return recent.count([key_id, source]) >= self._max_votes
 
     async def get(self, decision_id: str, *, key_id: str | None = None) -> DecisionRecord:
         """See `DecisionLog`."""

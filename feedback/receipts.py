@@ -8,6 +8,9 @@ from feedback.log import FeedbackReceipt
 from feedback.outcome import Feedback
 from feedback.reward import COMMENT
 
+COUNTED_OVER = timedelta(hours=1)
+"""How far back votes of a source are counted."""
+
 
 @dataclass(frozen=True, slots=True)
 class DecisionFacts:
@@ -27,6 +30,25 @@ class DecisionFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What a row's source has said before.
+
+    Attributes
+    ----------
+    newest
+        Its newest row of the same decision and metric.
+    counts
+        Whether a row of it counts there already, so that another one only changes it.
+    full
+        Whether it has said as much as counts of one source in an hour.
+    """
+
+    newest: Feedback | None = None
+    counts: bool = False
+    full: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """Whether a row applies (``reason`` None) or why not, and whether it is kept."""
 
@@ -43,15 +65,17 @@ class Verdict:
 def judge(
     row: Feedback,
     facts: DecisionFacts,
-    previous: Feedback | None,
+    standing: Standing,
     *,
     now: datetime,
     reward_window_s: float,
 ) -> Verdict:
-    """The fate of ``row``, given the newest row of the same (decision, metric, source).
+    """The fate of ``row``, given what its source has said before.
 
-    A row that says what the newest one says is not kept: the same vote sent twice counts once.
+    A row that says what the newest one says is not kept: the same vote sent twice counts once. A
+    source that is `Standing.full` may still change and withdraw what counts.
     """
+    previous = standing.newest
     repeated = _same_value(row, previous)
     keep = not (repeated and row.comment == (previous.comment if previous else None))
     if facts.forced:
@@ -62,7 +86,10 @@ def judge(
         return Verdict(COMMENT, keep)
     if facts.closed or now > facts.decided_at + timedelta(seconds=reward_window_s):
         return Verdict("late", keep)
-    return Verdict("duplicate" if repeated else None, keep)
+    if repeated:
+        return Verdict("duplicate", keep)
+    new = row.value is not None and not standing.counts
+    return Verdict("capped" if new and standing.full else None, keep)
 
 
 def receipt_to_dict(receipt: FeedbackReceipt) -> Mapping[str, object]:

@@ -127,15 +127,14 @@ class SqlDecisionLog:
         *,
         key_id: str | None = None,
         idempotency: tuple[str, str] | None = None,
+        own: bool = False,
     ) -> list[FeedbackReceipt]:
         """See `DecisionLog`."""
         for row in feedback_:
             check(row)
 
-        if idempotency is None:
-            submission = Submission(feedback_, key_id)
-        else:
-            submission = Submission(feedback_, key_id, *idempotency)
+        key, body = (None, "") if idempotency is None else idempotency
+        submission = Submission(feedback_, key_id, key, body, own)
         return await self._feedback_group.submit(submission)
 
     async def get(self, decision_id: str, *, key_id: str | None = None) -> DecisionRecord:
@@ -257,7 +256,10 @@ class SqlDecisionLog:
     async def _take_feedback(
         self, submissions: Sequence[Submission]
     ) -> Sequence[list[FeedbackReceipt] | Exception]:
-        work = FeedbackWork(submissions, self._clock, self._config.reward_window_s)
+        config = self._config
+        work = FeedbackWork(
+            submissions, self._clock, config.reward_window_s, config.max_votes_per_source_hour
+        )
         # Repeating is safe with keys; without one it could call a new vote a duplicate.
         again = all(submission.key is not None for submission in submissions)
         return await self._database.swiftly(work, again=again)

@@ -1,7 +1,7 @@
 """Feedback into Postgres: many callers' votes in one transaction, each with its own receipts."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -10,25 +10,30 @@ from feedback.errors import FeedbackError, IdempotencyConflictError
 from feedback.lines import Line
 from feedback.log import FeedbackReceipt
 from feedback.outcome import Feedback
-from feedback.receipts import DecisionFacts, judge, receipt_to_dict
+from feedback.receipts import DecisionFacts, Standing, judge, receipt_to_dict
 from feedback.rows import feedback_row, rows_json
 from feedback.sql_queries import (
     allowed,
+    counted_votes,
     earlier_receipts,
     facts_of,
-    newest_rows,
     next_positions,
+    standings,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One caller's feedback; ``key`` and ``body`` are its Idempotency-Key and SHA-256, if any."""
+    """One caller's feedback; ``key`` and ``body`` are its Idempotency-Key and SHA-256, if any.
+
+    ``own`` is said by this service itself.
+    """
 
     rows: Sequence[Feedback]
     key_id: str | None
     key: str | None = None
     body: str = ""
+    own: bool = False
 
     @property
     def remembered_as(self) -> tuple[str, str]:
@@ -46,8 +51,10 @@ class FeedbackWork:
     submissions: Sequence[Submission]
     clock: Callable[[], datetime]
     reward_window_s: float
+    max_votes_per_source_hour: int | None = None
     _facts: Mapping[str, DecisionFacts] = field(init=False)
-    _newest: dict[tuple[str, str, str], Feedback] = field(init=False)
+    _standing: dict[tuple[str, str, str], Standing] = field(init=False)
+    _votes: dict[tuple[str, str], int] = field(init=False)
     _earlier: dict[tuple[str, str], tuple[str, list[FeedbackReceipt]]] = field(init=False)
     _stored: list[dict[str, Any]] = field(init=False)
     _remembered: list[dict[str, Any]] = field(init=False)
@@ -63,7 +70,9 @@ class FeedbackWork:
         # First, because from here on nobody else appends: what is read next stays true.
         positions = iter(await next_positions(line, len(rows)))
         self._facts = await facts_of(line, [row.decision_id for row in rows])
-        self._newest = await newest_rows(line, rows)
+        self._standing, self._votes = await standings(line, rows), {}
+        if self.max_votes_per_source_hour is not None:
+            self._votes = await counted_votes(line, rows, now=self.clock())
         self._earlier = await earlier_receipts(line, keys) if keys else {}
         self._stored, self._remembered = [], []
         results: list[list[FeedbackReceipt] | Exception] = []
@@ -99,21 +108,31 @@ class FeedbackWork:
         self, row: Feedback, submission: Submission, *, position: int, now: datetime
     ) -> FeedbackReceipt:
         same = (row.decision_id, row.metric, row.source)
+        standing = self._standing.get(same, Standing())
         verdict = judge(
             row,
             self._facts[row.decision_id],
-            self._newest.get(same),
+            replace(standing, full=self._full(row, submission)),
             now=now,
             reward_window_s=self.reward_window_s,
         )
         if not verdict.store:
             return verdict.receipt(row, None)
-        self._newest[same] = row
         key_id = submission.key_id or ""
+        if verdict.reason is None and row.value is not None and not standing.counts:
+            voter = (key_id, row.source)
+            self._votes[voter] = self._votes.get(voter, 0) + 1
+        self._standing[same] = Standing(row, standing.counts or verdict.reason is None)
         self._stored.append(
             feedback_row(row, position=position, now=now, key_id=key_id, reason=verdict.reason)
         )
         return verdict.receipt(row, position)
+
+    def _full(self, row: Feedback, submission: Submission) -> bool:
+        most = self.max_votes_per_source_hour
+        if most is None or submission.own:
+            return False
+        return self._votes.get((submission.key_id or "", row.source), 0) >= most
 
     def _remember(
         self, submission: Submission, receipts: list[FeedbackReceipt], now: datetime

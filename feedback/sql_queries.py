@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from bandit.errors import BanditError
@@ -11,7 +12,7 @@ from feedback.errors import UnknownDecisionError
 from feedback.lines import Line
 from feedback.log import FeedbackReceipt, LoggedDecision
 from feedback.outcome import Feedback, Outcome
-from feedback.receipts import DecisionFacts
+from feedback.receipts import COUNTED_OVER, DecisionFacts, Standing
 from feedback.rows import Row, clean, feedback_from, logged_decision, outcome_from, rows_json
 from feedback.tables import APPEND_LOCK
 
@@ -68,11 +69,28 @@ def allowed(facts: Mapping[str, DecisionFacts], ids: Iterable[str], key_id: str 
         raise UnknownDecisionError(*unknown)
 
 
-async def newest_rows(line: Line, rows: Sequence[Feedback]) -> dict[tuple[str, str, str], Feedback]:
-    """The newest row of every (decision, metric, source) of the decisions in ``rows``."""
+async def standings(line: Line, rows: Sequence[Feedback]) -> dict[tuple[str, str, str], Standing]:
+    """What was said before, by (decision, metric, source), of the decisions in ``rows``."""
+    found: dict[tuple[str, str, str], Standing] = {}
     ids = storable(row.decision_id for row in rows)
-    old = [feedback_from(row) for row in await line.run(sql_text.FEEDBACK, ids)]
-    return {(row.decision_id, row.metric, row.source): row for row in old}
+    for row in await line.run(sql_text.FEEDBACK, ids):
+        old = feedback_from(row)
+        same = (old.decision_id, old.metric, old.source)
+        counts = same in found and found[same].counts
+        found[same] = Standing(old, counts or row["will_apply"])
+    return found
+
+
+async def counted_votes(
+    line: Line, rows: Sequence[Feedback], *, now: datetime
+) -> dict[tuple[str, str], int]:
+    """Votes of the last hour that count, by (key, source), of the sources in ``rows``.
+
+    What was changed afterwards counts once.
+    """
+    asked = {"sources": sorted({row.source for row in rows}), "since": now - COUNTED_OVER}
+    found = await line.run(sql_text.COUNTED_VOTES, asked)
+    return {(row["key_id"], row["source"]): row["n"] for row in found}
 
 
 async def earlier_receipts(

@@ -90,6 +90,11 @@ DECISIONS = _select(decisions)
 OUTCOMES = _select(outcomes)
 FEEDBACK = f"{_select(feedback)} ORDER BY position"
 APPLIED_FEEDBACK = f"{_select(feedback)} AND will_apply ORDER BY position"
+COUNTED_VOTES = """
+    SELECT key_id, source, count(DISTINCT (decision_id, metric)) AS n FROM feedback
+    WHERE source = ANY(%(sources)s) AND at > %(since)s::timestamptz
+        AND will_apply AND value IS NOT NULL
+    GROUP BY key_id, source"""
 IDEMPOTENCY = _select(idempotency, "key = ANY(%(keys)s)")
 
 POSITIONS = """

@@ -98,6 +98,7 @@ feedback = Table(
     Column("at", _when, nullable=False),
     Column("will_apply", Boolean, nullable=False),
     Column("reason", Text),
+    Index("ix_feedback_source", "source", "at"),
     Index(
         "ix_feedback_audits",
         "at",

@@ -42,6 +42,7 @@ from serving.learning_start import (
 )
 from serving.metrics import Metrics
 from serving.purse import NO_BUDGETS
+from serving.rates import RateLimiter
 from serving.reading import Featurizer
 from serving.recording import Watcher, Watchers
 from serving.reloading import Reloader
@@ -75,6 +76,8 @@ class Services:
         Takes up changed settings; ``settings`` are those of the start.
     treasury
         None where there are no budgets.
+    rates
+        Counts the requests of keys that are limited.
     draining
         Set when the server stops: no new work, streams end soon.
     """
@@ -97,6 +100,7 @@ class Services:
     new_id: Callable[[], str]
     reloader: Reloader
     treasury: Treasury | None = None
+    rates: RateLimiter = field(default_factory=RateLimiter)
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     closing: AsyncExitStack = field(default_factory=AsyncExitStack)
 

@@ -69,6 +69,9 @@ def create(
     ] = True,
     min_mes: Annotated[float, typer.Option(help="Least 'mes' that a request may bring.")] = 0.0,
     max_mes: Annotated[float, typer.Option(help="Largest 'mes' that a request may bring.")] = 1.0,
+    max_requests_per_minute: Annotated[
+        int | None, typer.Option(help="Requests that one server answers a minute; more get 429.")
+    ] = None,
     tag: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Tag of all its queries; may repeat."),
@@ -92,7 +95,9 @@ def create(
             name=name,
             now=_now,
             on_behalf_of=judges_for,
-            limits=KeyLimits(tuple(scenario or ()), own_numbers, min_mes, max_mes),
+            limits=KeyLimits(
+                tuple(scenario or ()), own_numbers, min_mes, max_mes, max_requests_per_minute
+            ),
             tags=tag or (),
         )
         if as_json:

@@ -11,6 +11,7 @@
         ├── UnauthorizedError       no key, or an unknown one
         ├── ForbiddenError          a key without the scope
         ├── KeyLimitError           a scenario or number that the key may not ask for
+        ├── RateLimitError          a key that asks more often than it may
         ├── ForeignPageError        a web page from elsewhere, at a server without keys
         ├── TooLargeError           a body over the limit
         ├── QuestionsError          a file of questions that cannot be used
@@ -90,6 +91,17 @@ class KeyLimitError(ServingError):
             + (f"; it may ask for {allowed}" if allowed else "")
         )
         self.param = param
+
+
+class RateLimitError(ServingError):
+    """A key that asks more often than it may; ``retry_after_s`` until it may again."""
+
+    def __init__(self, per_minute: int, retry_after_s: float) -> None:
+        super().__init__(
+            f"this API key may make {per_minute} requests a minute; try again in "
+            f"{retry_after_s:.1f} s"
+        )
+        self.retry_after_s = retry_after_s
 
 
 class ForeignPageError(ServingError):

@@ -276,7 +276,7 @@ class JudgeWorker:
         )
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                await self._log.add_feedback([row])
+                await self._log.add_feedback([row], own=True)
             except LogUnavailableError:
                 if attempt == _ATTEMPTS:
                     raise

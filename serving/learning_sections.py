@@ -188,6 +188,12 @@ class FeedbackSettings(Section):
     default_quality: Unit | None = Field(
         default=None, description="quality of an answer that nobody judged; none: not learned"
     )
+    max_votes_per_source_hour: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000_000,
+        description="votes of one source with one key that are learned in an hour; none: all",
+    )
     weigh_voters: bool = Field(
         default=False,
         description="weigh votes by how seldom such queries and arms get any, at most fivefold",

@@ -39,6 +39,7 @@ def open_log(settings: Settings, dsn: str) -> SqlDecisionLog:
         n_connections=settings.database.pool_size,
         timeout_s=settings.database.statement_timeout_s + 1.0,
         statement_timeout_s=settings.database.statement_timeout_s,
+        max_votes_per_source_hour=settings.feedback.max_votes_per_source_hour,
     )
     return SqlDecisionLog(dsn, clock=utc_now, config=config)
 

@@ -1,4 +1,4 @@
-"""What the bearer of a key may ask of a scenario."""
+"""What the bearer of a key may ask of a scenario, and how often it may ask at all."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -9,7 +9,7 @@ from serving.selector import Wish
 
 @dataclass(frozen=True, slots=True)
 class KeyLimits:
-    """Limits of one API key on the scenarios of its requests.
+    """Limits of one API key on its requests and their scenarios.
 
     Attributes
     ----------
@@ -20,6 +20,8 @@ class KeyLimits:
         Whether a request may bring weights and ceilings of its own.
     min_mes, max_mes
         Range, within (0, 1], of the minimal expectation scores that a request may bring.
+    max_requests_per_minute
+        Requests of any kind that one server answers in a minute; None is any number.
 
     Examples
     --------
@@ -31,6 +33,7 @@ class KeyLimits:
     own_numbers: bool = True
     min_mes: float = 0.0
     max_mes: float = 1.0
+    max_requests_per_minute: int | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.min_mes <= self.max_mes <= 1.0:
@@ -38,12 +41,17 @@ class KeyLimits:
                 "--min-mes, --max-mes",
                 f"{self.min_mes:g} to {self.max_mes:g} is not a range within [0, 1]",
             )
+        most = self.max_requests_per_minute
+        if most is not None and most < 1:
+            raise SettingsError("--max-requests-per-minute", f"{most}; want at least 1")
 
     def __str__(self) -> str:
         """For a table of keys; empty where nothing is limited."""
         words = [*self.scenarios, *([] if self.own_numbers else ["no own weights or ceilings"])]
         if (self.min_mes, self.max_mes) != (0.0, 1.0):
             words.append(f"mes {self.min_mes:g} to {self.max_mes:g}")
+        if self.max_requests_per_minute is not None:
+            words.append(f"{self.max_requests_per_minute} a minute")
         return ", ".join(words)
 
     def admit(self, wish: Wish, *, default: str) -> Wish:

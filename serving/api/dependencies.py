@@ -44,12 +44,16 @@ def authorise(request: Request, scope: Scope) -> Principal:
         Without a valid key where one is needed.
     ForbiddenError
         If the key lacks ``scope``.
+    RateLimitError
+        If the key asks more often than it may.
     ForeignPageError
         If a web page from elsewhere asks a server without keys.
     """
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     given = token.strip() if kind.lower() == "bearer" else None
-    principal = services(request).keys.authenticate(given)
+    at = services(request)
+    principal = at.keys.authenticate(given)
+    at.rates.admit(principal.key_id, principal.limits.max_requests_per_minute)
     principal.require(scope)
     if principal == EVERYONE and _from_elsewhere(request.headers.get("origin")):
         raise ForeignPageError

@@ -85,6 +85,17 @@ def test_a_refused_key_is_told_in_openais_shape(locked):
     assert reply.headers["www-authenticate"] == "Bearer"
 
 
+def test_a_key_that_asks_too_often_is_told_when_it_may_again(locked):
+    asked = ("keys", "create", "--scope", "inference", "--max-requests-per-minute", "2", "--json")
+    key = json.loads(locked.cli(*asked).stdout)["key"]
+    replies = [ask(locked, key, "GET", "/v1/models", None) for _ in range(3)]
+    assert [reply.status_code for reply in replies] == [200, 200, 429]
+    error = replies[-1].json()["error"]
+    assert (error["type"], error["code"]) == ("rate_limit_error", "rate_limit_exceeded")
+    assert 1 <= int(replies[-1].headers["retry-after"]) <= 30
+    assert ask(locked, locked.first_key, "GET", "/v1/models", None).status_code == 200
+
+
 def test_another_keys_decision_looks_like_one_that_does_not_exist(locked):
     first, second = locked.key("inference", "feedback"), locked.key("inference", "feedback")
     made = ask(locked, first, "POST", "/v1/route", HELLO).json()["decision_id"]

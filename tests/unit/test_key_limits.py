@@ -5,12 +5,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from serving.errors import KeyLimitError, SettingsError
+from serving.errors import KeyLimitError, RateLimitError, SettingsError
 from serving.keys import KeyRing
 from serving.limits import NO_LIMITS, KeyLimits, check_names
+from serving.rates import RateLimiter
 from serving.selector import Weights, Wish
 
-LIMITS = KeyLimits(("economy", "speed"), own_numbers=False, min_mes=0.5, max_mes=0.8)
+LIMITS = KeyLimits(
+    ("economy", "speed"), own_numbers=False, min_mes=0.5, max_mes=0.8, max_requests_per_minute=90
+)
 
 
 def test_a_key_without_limits_may_ask_for_everything():
@@ -66,3 +69,34 @@ def test_a_range_that_is_none_is_refused(low, high):
 def test_a_scenario_that_there_is_not_is_refused():
     with pytest.raises(SettingsError, match="there are a, b"):
         check_names(["c"], ["a", "b"])
+
+
+def test_a_key_may_use_a_minutes_requests_at_once_and_then_as_they_refill():
+    now = [100.0]
+    rates = RateLimiter(lambda: now[0])
+    for _ in range(30):
+        rates.admit("a", 30)
+    with pytest.raises(RateLimitError, match="30 requests a minute") as refused:
+        rates.admit("a", 30)
+    assert refused.value.retry_after_s == pytest.approx(2.0)
+    rates.admit("b", 30)
+    now[0] += 2.0
+    rates.admit("a", 30)
+    with pytest.raises(RateLimitError):
+        rates.admit("a", 30)
+    now[0] += 3600.0
+    for _ in range(30):
+        rates.admit("a", 30)
+    with pytest.raises(RateLimitError):
+        rates.admit("a", 30)
+
+
+def test_without_a_limit_nothing_is_counted():
+    rates = RateLimiter(lambda: 0.0)
+    for _ in range(1000):
+        rates.admit("a", None)
+
+
+def test_a_limit_below_one_request_is_refused():
+    with pytest.raises(SettingsError, match="at least 1"):
+        KeyLimits(max_requests_per_minute=0)
