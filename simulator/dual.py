@@ -1,8 +1,10 @@
 """A budget kept by the bills alone: for policies whose predictions do not say what they would cost.
 
 Dual descent on the logarithm of the price (Balseiro and Gur, "Learning in repeated auctions with
-budgets", 2019, with multiplicative steps): slower than `bandit.pacing`, which looks back upon
-predictions, but the same for every policy, whatever it decides after its first stage.
+budgets", 2019, with multiplicative steps), and a second term that repays debts: while a policy
+learns, the price that it needs moves, and the first alone would lag behind it, each policy's by as
+much as its own price moves. Slower than `bandit.pacing`, which looks back upon predictions, but the
+same for every policy, whatever it decides after its first stage.
 """
 
 import math
@@ -13,9 +15,13 @@ from typing import Protocol
 from bandit.primitives import Arm, Prediction
 from bandit.utility import Scenario
 
-_STEP = 0.04
-_SPAN = 12.0
-"""How far the logarithm of the price may move either way."""
+_STEP = 0.1
+_LOWEST, _HIGHEST = -4.0, 12.0
+"""How far the logarithm of the price may move; at the lowest a budget's bill is next to nothing."""
+_REPAID = 100.0
+"""Bills over which a debt is repaid."""
+_FASTEST = 0.5
+"""Most of the budget that repaying takes, or that making up for thrift adds."""
 
 
 class Pacer(Protocol):
@@ -43,6 +49,7 @@ class DualPacer:
         self._budget_usd = budget_usd
         self._log = 0.0
         self._largest = 0.0
+        self._debt = 0.0
 
     @property
     def price(self) -> float:
@@ -53,10 +60,28 @@ class DualPacer:
         """The scenario with the price of money in force."""
         return replace(scenario, cost_price=self.price)
 
-    def completed(self, prediction: Prediction, cost_usd: float) -> None:  # noqa: ARG002 - only bills count
+    def completed(self, prediction: Prediction, cost_usd: float) -> None:
         """Count a bill."""
-        ratio = cost_usd / self._budget_usd
-        self._largest = max(self._largest, ratio)
+        over = cost_usd / self._budget_usd - 1.0
+        most = _FASTEST * _REPAID
+        self._debt = max(-most, min(most, self._debt + over))
+        expected = _expected_usd(prediction, cost_usd) / self._budget_usd
+        self._largest = max(self._largest, expected)
         # Where a bill is worth many budgets, each moves the price less.
-        step = _STEP / math.sqrt(1.0 + self._largest) * (ratio - 1.0)
-        self._log = max(-_SPAN, min(_SPAN, self._log + step))
+        step = _STEP / math.sqrt(1.0 + self._largest)
+        log = self._log + step * (expected - 1.0 + self._debt / _REPAID)
+        self._log = max(_LOWEST, min(_HIGHEST, log))
+        if self._log != log:
+            # No price could have kept the budget: there is nothing to make up for.
+            self._debt = 0.0
+
+
+def _expected_usd(prediction: Prediction, cost_usd: float) -> float:
+    """What a prediction expected to pay; the bill itself where it had no idea."""
+    total = 0.0
+    for p, estimate in zip(prediction.pmf, prediction.estimates, strict=False):
+        if p > 0.0:
+            if estimate.cost_usd is None:
+                return cost_usd
+            total += p * estimate.cost_usd
+    return total if prediction.estimates else cost_usd
