@@ -16,10 +16,11 @@ from bandit.primitives import Arm, Prediction
 from bandit.utility import Scenario
 
 _STEP = 0.1
-_LOWEST, _HIGHEST = -4.0, 12.0
+_LOWEST, _HIGHEST = -8.0, 12.0
 """How far the logarithm of the price may move; at the lowest a budget's bill is next to nothing."""
 _REPAID = 100.0
 """Bills over which a debt is repaid."""
+_KEEP = 0.98
 _FASTEST = 0.5
 """Most of the budget that repaying takes, or that making up for thrift adds."""
 
@@ -50,6 +51,7 @@ class DualPacer:
         self._log = 0.0
         self._largest = 0.0
         self._debt = 0.0
+        self._paid = self._foretold = 10.0
 
     @property
     def price(self) -> float:
@@ -66,6 +68,10 @@ class DualPacer:
         most = _FASTEST * _REPAID
         self._debt = max(-most, min(most, self._debt + over))
         expected = _expected_usd(prediction, cost_usd) / self._budget_usd
+        # What is foretold counts as far as it came true.
+        self._foretold = _KEEP * self._foretold + expected
+        self._paid = _KEEP * self._paid + over + 1.0
+        expected *= self._paid / self._foretold
         self._largest = max(self._largest, expected)
         # Where a bill is worth many budgets, each moves the price less.
         step = _STEP / math.sqrt(1.0 + self._largest)
