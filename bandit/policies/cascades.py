@@ -19,6 +19,7 @@ from bandit.utility import Scenario
 _MOST_WEIGHT = 10.0
 """Largest importance weight of a verdict."""
 SHARPER = 10.0
+"""An arm that is taught elsewhere is explored as if it were so many times further behind."""
 
 
 class Cascades:
@@ -45,12 +46,25 @@ class Cascades:
 
     # -- choosing -------------------------------------------------------------------------------
 
-    def joined(self, edge: Estimate, cloud: Estimate, scenario: Scenario) -> Estimate:
-        """What a cascade of two arms is worth before anything was asked."""
+    def valued(
+        self, found: Mapping[str, Estimate], arms: Sequence[Arm], scenario: Scenario
+    ) -> dict[str, Estimate]:
+        """``found`` with cascades valued, before anything was asked.
+
+        The parts of a cascade count at the gate's level: otherwise a gate that thinks less of the
+        edge would make a cascade that escalates always look better than its own cloud.
+        """
+        held = dict(found)
+        joins = {arm.arm_id: arm.parts for arm in arms if arm.parts and set(arm.parts) <= set(held)}
+        for place, by in enumerate(self._house.levels):
+            for name in {parts[place] for parts in joins.values()}:
+                held[name] = shifted(held[name], by, scenario)
         sharpness = self._config.gamma / self._gaps.typical(scenario.name)
-        return joined(
-            edge, cloud, scenario, told=self._house.told, more=self._house.more, sharpness=sharpness
-        )
+        for name, (edge, cloud) in joins.items():
+            held[name] = joined(
+                held[edge], held[cloud], scenario, told=self._house.told, sharpness=sharpness
+            )
+        return held
 
     def gate(
         self,
@@ -160,25 +174,24 @@ class JudgedPair:
     digest: str
 
 
-def stretched(values: Sequence[float], arms: Sequence[Arm]) -> list[float]:
-    """``values`` with plain arms set further below the best where one of the arms is a cascade.
+def taught_elsewhere(values: Sequence[float], arms: Sequence[Arm]) -> list[bool]:
+    """Which arms need hardly be drawn to be known, beside the best of ``values``.
 
-    A cascade shows its edge's answer always and its cloud's whenever the gate explores: to draw
-    the plain arms as often as well would pay twice for the same knowledge.
+    A cascade that is best shows its edge's answer always, and its cloud's whenever the gate
+    explores: its parts teach nothing more. Where a plain arm is best, the other is explored as if
+    there were no cascade; a cascade is then known by what is learned of its parts.
 
     Examples
     --------
-    >>> edge, both = Arm("e", "edge", "m"), Arm("b", "cascade", "m", parts=("e", "c"))
-    >>> stretched([0.5, 0.75], [edge, both])
-    [-1.75, 0.75]
+    >>> edge, cloud = Arm("e", "edge", "m"), Arm("c", "cloud", "m")
+    >>> both = Arm("b", "cascade", "m", parts=("e", "c"))
+    >>> taught_elsewhere([0.5, 0.25, 0.75], [edge, cloud, both])
+    [True, True, False]
+    >>> taught_elsewhere([0.5, 0.75, 0.25], [edge, cloud, both])
+    [False, False, True]
     """
-    if not any(arm.parts for arm in arms):
-        return list(values)
-    top = max(values)
-    return [
-        value if arm.parts else top - SHARPER * (top - value)
-        for value, arm in zip(values, arms, strict=True)
-    ]
+    best = arms[values.index(max(values))]
+    return [arm is not best and (bool(arm.parts) or arm.arm_id in best.parts) for arm in arms]
 
 
 def judged_pair(interaction: Interaction) -> JudgedPair | None:
@@ -248,7 +261,6 @@ def joined(
     scenario: Scenario,
     *,
     told: float,
-    more: float,
     sharpness: float,
 ) -> Estimate:
     """What a cascade is worth: its edge, and the right to ask the cloud once the answer is seen.
@@ -262,14 +274,14 @@ def joined(
     ----------
     edge, cloud
         The two arms by themselves, before anything was asked.
-    told, more
-        ``s`` in quality, above 0, and the mean of what signals add to the cloud's advantage.
+    told
+        ``s`` in quality, above 0.
     sharpness
         Gamma of the gate's inverse-gap weighting, per unit of utility.
     """
     both = _both(edge, cloud, scenario)
-    slope = scenario.w_quality / (scenario.mes or 1.0)
-    gross = both.utility - edge.utility + more * slope
+    slope = _slope(scenario)
+    gross = both.utility - edge.utility
     d = gross - (charge_of(both, scenario) - charge_of(edge, scenario))
     explored = 1.0 / (2.0 + sharpness * abs(d))
     z = d / max(1e-9, told * (slope + scenario.quality_price))
@@ -279,11 +291,21 @@ def joined(
     gained = (1.0 - 2.0 * explored) * density * told
     quality = _mix(share, edge.quality, both.quality)
     return Estimate(
-        None if quality is None else clipped(quality + share * more + gained),
+        None if quality is None else clipped(quality + gained),
         _mix(share, edge.cost_usd, both.cost_usd),
         _mix(share, edge.latency_s, both.latency_s),
         edge.utility + share * gross + gained * slope,
     )
+
+
+def shifted(estimate: Estimate, by: float, scenario: Scenario) -> Estimate:
+    """An estimate with its quality moved."""
+    quality = None if estimate.quality is None else clipped(estimate.quality + by)
+    return replace(estimate, quality=quality, utility=estimate.utility + by * _slope(scenario))
+
+
+def _slope(scenario: Scenario) -> float:
+    return scenario.w_quality / (scenario.mes or 1.0)
 
 
 def _both(edge: Estimate, cloud: Estimate, scenario: Scenario) -> Estimate:

@@ -7,7 +7,7 @@ from bandit.alarm import Alarm
 from bandit.errors import NoEligibleArmError
 from bandit.pacing import affordable_floor
 from bandit.policies.archive import read_policy, write_archive
-from bandit.policies.cascades import Cascades, judged_pair, stretched
+from bandit.policies.cascades import SHARPER, Cascades, judged_pair, taught_elsewhere
 from bandit.policies.config import PolicyConfig
 from bandit.policies.doubt import Doubt
 from bandit.policies.exploration import growing, inverse_gap_weighting
@@ -71,21 +71,32 @@ class ComposedPolicy:
         estimates = self._estimates(arms, heads, scenario)
         charges = [charge_of(e, scenario) for e in estimates]
         values = [e.utility - charge for e, charge in zip(estimates, charges, strict=True)]
-        floors = self._floors(arms, charges, self._gaps.typical(scenario.name))
+        taught = taught_elsewhere(values, arms)
+        floors = self._floors(arms, charges, taught, self._gaps.typical(scenario.name))
         for i, hope in self._watched(arms):
             # Only where it would be best had it recovered: elsewhere looking is of no use.
             hoped = self._estimate(arms[i], heads, scenario, hope)
             if hoped.utility - charge_of(hoped, scenario) >= max(values):
                 floors[i] = max(floors[i], self._lookout.wanted(self._block(arms[i])))
-        values = stretched(values, arms)
+        top = max(values)
+        values = [
+            top - SHARPER * (top - value) if known else value
+            for value, known in zip(values, taught, strict=True)
+        ]
         pmf = inverse_gap_weighting(values, gamma=self._gamma(scenario), floor=floors)
         return Prediction(tuple(arm.arm_id for arm in arms), pmf, self.version, estimates)
 
     def _block(self, arm: Arm) -> int:
         return self._oracles.blocks.of(key_of(arm))
 
-    def _floors(self, arms: Sequence[Arm], charges: Sequence[float], gap: float) -> list[float]:
-        floors = [affordable_floor(self.config.floor, charges, gap)] * len(arms)
+    def _floors(
+        self, arms: Sequence[Arm], charges: Sequence[float], taught: Sequence[bool], gap: float
+    ) -> list[float]:
+        least = affordable_floor(self.config.floor, charges, gap)
+        floors = [
+            least / SHARPER if known and not arm.parts else least
+            for arm, known in zip(arms, taught, strict=True)
+        ]
         for i, arm in enumerate(arms):
             if not arm.parts and self._lookout.is_new(arm, self._block(arm)):
                 # Drawn evenly, or as often as can be afforded.
@@ -104,10 +115,8 @@ class ComposedPolicy:
         self, arms: Sequence[Arm], heads: Heads, scenario: Scenario
     ) -> tuple[Estimate, ...]:
         found = {arm.arm_id: self._estimate(arm, heads, scenario) for arm in arms}
-        for arm in arms:
-            if arm.parts and found.keys() >= set(arm.parts):
-                edge, cloud = (found[part] for part in arm.parts)
-                found[arm.arm_id] = self._cascades.joined(edge, cloud, scenario)
+        if any(arm.parts for arm in arms):
+            found = self._cascades.valued(found, arms, scenario)
         return tuple(found.values())
 
     def gate(

@@ -4,8 +4,9 @@ Ridge regressions correct what the policy expects of the edge and of the cloud a
 the signals of the edge's answer: how good is this answer, and how good would the cloud's be on a
 query that made the edge answer like this? So it learns not to escalate what the cloud fails too.
 A third says how much dearer the cloud will be on such a query: long answers come in pairs. The
-edge's quality is calibrated per model digest. How much signals tell (the spread of the correction)
-is what looking at the edge's answer is worth, and prices the cascade as an arm.
+edge's quality is calibrated per model digest. How much signals tell (the spread of corrections,
+as far as such came true) is what looking at the edge's answer is worth, and prices the cascade as
+an arm.
 """
 
 import math
@@ -17,6 +18,7 @@ import numpy as np
 
 from bandit.policies.isotonic import Calibration
 from bandit.policies.linear import Ridge, Vector
+from bandit.policies.proof import Proof
 from bandit.policies.signals import MAX_SIGNALS, SignalScale
 
 _PRIOR_QUALITY = 0.7
@@ -34,6 +36,7 @@ _DOUBT = 1.0
 _KEEP = 0.999
 """What a label's weight becomes with every later label: a thousand are remembered."""
 _N_FEATURES = 2 * MAX_SIGNALS + 4
+_PROOFS = ("edge_proof", "cloud_proof")
 _PARTS = ("gram", "inverse", "moment")
 
 
@@ -99,8 +102,10 @@ class Gatehouse:
         }
         self._edge_trust = _Trust(state.get("edge_trust", (_DOUBT, _DOUBT)))
         self._cloud_trust = _Trust(state.get("cloud_trust", (0.5 * _DOUBT, _DOUBT)))
-        # Ten corrections of a tenth stand in until real ones are seen.
-        self._sums: list[float] = list(state.get("sums", (0.0, 10 * 0.1**2, 10.0)))
+        self._proofs = [Proof(state.get(name)) for name in _PROOFS]
+        # Of what signals added to the edge and to the cloud, of the squares and the product, and
+        # of one: ten additions of a tenth to the edge stand in until real ones are seen.
+        self._added: list[float] = list(state.get("added", (0.0, 0.0, 0.1, 0.0, 0.0, 10.0)))
 
     def assess(self, answer: EdgeAnswer) -> Assessment:
         """What the answer and the alternative are worth, now that the answer is there.
@@ -135,10 +140,10 @@ class Gatehouse:
     def note(self, answer: EdgeAnswer) -> None:
         """Count an edge answer, judged or not: the scale of its signals, and what they tell."""
         found = self.assess(answer)
-        before = answer.cloud_quality - answer.edge_quality
-        told = (found.cloud - found.edge) - before
-        for i, value in enumerate((told, told * told, 1.0)):
-            self._sums[i] = 0.995 * self._sums[i] + value
+        edge, cloud = found.edge - answer.edge_quality, found.cloud - answer.cloud_quality
+        values = (edge, cloud, edge * edge, cloud * cloud, edge * cloud, 1.0)
+        for i, value in enumerate(values):
+            self._added[i] = 0.995 * self._added[i] + value
         factor = self._factor(self._features(answer)[0])
         self._factors = [0.995 * self._factors[0] + factor, 0.995 * self._factors[1] + 1.0]
         self._scale.note(answer.signals, answer.digest)
@@ -146,6 +151,9 @@ class Gatehouse:
     def learn_edge(self, answer: EdgeAnswer, quality: float) -> None:
         """Learn how good the edge's answer was."""
         x, hunch = self._features(answer)
+        self._proofs[0].learn(
+            self.assess(answer).edge - answer.edge_quality, quality - answer.edge_quality
+        )
         correction = hunch + float(self._edge.theta @ x)
         known = self._calibrations.pop(answer.digest, None) or Calibration()
         known.learn(answer.edge_quality + self._edge_trust.share * correction, quality)
@@ -160,6 +168,7 @@ class Gatehouse:
         """Learn how good the cloud's answer was where the edge's was not accepted."""
         x, _ = self._features(answer)
         missed = quality - answer.cloud_quality
+        self._proofs[1].learn(self.assess(answer).cloud - answer.cloud_quality, missed)
         self._cloud_trust.learn(float(self._cloud.theta @ x), missed)
         self._cloud.learn(x, missed, keep=_KEEP)
 
@@ -175,14 +184,25 @@ class Gatehouse:
         return math.exp(max(-most, min(most, float(self._bill.theta @ x))))
 
     @property
-    def more(self) -> float:
-        """Mean of what signals add to the cloud's advantage in quality."""
-        return self._sums[0] / self._sums[2]
+    def levels(self) -> tuple[float, float]:
+        """Mean of what signals add to the edge's quality, and to the cloud's.
+
+        Over all answers a gate that is right adds nothing: this is where it differs from what the
+        policy expects of the two before an answer is seen.
+        """
+        return self._added[0] / self._added[-1], self._added[1] / self._added[-1]
 
     @property
     def told(self) -> float:
-        """Standard deviation of what signals add to the cloud's advantage, above 0."""
-        return math.sqrt(max(1e-6, self._sums[1] / self._sums[2] - self.more**2))
+        """Standard deviation of what signals add to the cloud's advantage, above 0.
+
+        Only what surely comes true of it is counted: where answers tell little, a cascade that was
+        chosen for what they seem to tell would lose to a choice by the query alone.
+        """
+        edge, cloud, edges, clouds, both, _ = (total / self._added[-1] for total in self._added)
+        a, b = (proof.slope for proof in self._proofs)
+        variance = a * a * (edges - edge * edge) + b * b * (clouds - cloud * cloud)
+        return math.sqrt(max(1e-6, variance - 2.0 * a * b * (both - edge * cloud)))
 
     # -- keeping --------------------------------------------------------------------------------
 
@@ -191,7 +211,8 @@ class Gatehouse:
         return {
             "scale": self._scale.state(),
             "calibrations": {d: c.state() for d, c in self._calibrations.items()},
-            "sums": self._sums,
+            "added": self._added,
+            **{name: proof.sums for name, proof in zip(_PROOFS, self._proofs, strict=True)},
             "edge_trust": self._edge_trust.sums,
             "cloud_trust": self._cloud_trust.sums,
             "edge_steps": self._edge.steps,

@@ -8,11 +8,19 @@ import numpy as np
 import pytest
 
 from bandit.errors import BadInteractionError
-from bandit.policies.cascades import Cascades, bills, joined, judged_pair, stretched
+from bandit.policies.cascades import (
+    Cascades,
+    bills,
+    joined,
+    judged_pair,
+    shifted,
+    taught_elsewhere,
+)
 from bandit.policies.config import PolicyConfig
 from bandit.policies.gatehouse import EdgeAnswer, Gatehouse
 from bandit.policies.inputs import check_interaction
 from bandit.policies.isotonic import Calibration, isotonic
+from bandit.policies.proof import Proof
 from bandit.policies.signals import SignalScale
 from bandit.primitives import Arm, Estimate, Gating, Interaction, Prediction, Reward
 from bandit.utility import Scenario
@@ -121,8 +129,8 @@ def test_before_any_label_a_sure_answer_looks_better_than_an_unsure_one():
 def test_a_cascade_is_worth_what_its_formula_says():
     """At equal utilities the gain of looking is s / sqrt(2 pi), and half the answers escalate;
     exploration is even there and leaves nothing of the gain, so the gate is made sharp."""
-    edge, cloud = Estimate(0.6, 0.0, 1.0, 0.6), Estimate(0.6 + 1e-9, 0.004, 2.0, 0.6 + 1e-9)
-    found = joined(edge, cloud, QUALITY, told=0.2, more=1e-3, sharpness=1e9)
+    edge, cloud = Estimate(0.6, 0.0, 1.0, 0.6), Estimate(0.601, 0.004, 2.0, 0.601)
+    found = joined(edge, cloud, QUALITY, told=0.2, sharpness=1e9)
     assert found.utility == pytest.approx(0.6 + 0.2 / math.sqrt(2 * math.pi) + 5e-4, abs=1e-4)
     assert found.cost_usd == pytest.approx(0.002, abs=2e-5)
     assert found.latency_s == pytest.approx(2.0, abs=0.01)
@@ -132,19 +140,86 @@ def test_the_weak_model_is_skipped_when_the_strong_one_will_be_needed_anyway():
     """With money dear enough to matter and the cloud far better, the edge's bill buys nothing."""
     priced = replace(QUALITY, cost_price=20.0)
     edge, cloud = Estimate(0.2, 0.002, 1.0, 0.2), Estimate(0.9, 0.004, 2.0, 0.9)
-    both = joined(edge, cloud, priced, told=0.1, more=0.0, sharpness=1e9)
+    both = joined(edge, cloud, priced, told=0.1, sharpness=1e9)
     assert both.utility - priced.charge(both.cost_usd) < cloud.utility - priced.charge(0.004)
 
 
 def test_where_money_is_dear_a_cascade_keeps_nearly_every_answer():
     priced = replace(QUALITY, cost_price=200.0)
     edge, cloud = Estimate(0.6, 0.0, 1.0, 0.6), Estimate(0.7, 0.004, 2.0, 0.7)
-    both = joined(edge, cloud, priced, told=0.1, more=0.0, sharpness=1e9)
+    both = joined(edge, cloud, priced, told=0.1, sharpness=1e9)
     assert both.cost_usd < 0.01 * cloud.cost_usd
 
 
-def test_plain_arms_alone_are_not_stretched():
-    assert stretched([0.1, 0.7], (EDGE, CLOUD)) == [0.1, 0.7]
+def test_without_a_cascade_every_arm_is_explored():
+    assert taught_elsewhere([0.1, 0.7], (EDGE, CLOUD)) == [False, False]
+
+
+def test_a_gate_that_thinks_less_of_the_edge_does_not_make_a_cascade_better_than_its_cloud():
+    """Its cloud is right, its edge nearly never: to look first can gain nothing. A gate that is
+    sure of the edge's failures moves the edge, not the worth of the cascade."""
+    config = PolicyConfig("composed", {"constant": 1})
+    house = Gatehouse().state() | {"added": [-30.0, 0.0, 9.1, 0.0, 0.0, 100.0]}
+    cascades = Cascades(config, {"house": house})
+    found = {
+        "edge": Estimate(0.5, 0.0, 1.0, 0.5),
+        "cloud": Estimate(1.0, 0.004, 2.0, 1.0),
+        "cascade": Estimate(None, None, None, 0.0),
+    }
+    held = cascades.valued(found, (EDGE, CLOUD, BOTH), QUALITY)
+    assert held["edge"] == Estimate(pytest.approx(0.2), 0.0, 1.0, pytest.approx(0.2))
+    assert held["cloud"] == found["cloud"]
+    assert held["cascade"].utility < 1.0
+
+
+def test_an_edge_of_two_cascades_is_moved_once():
+    config = PolicyConfig("composed", {"constant": 1})
+    house = Gatehouse().state() | {"added": [-10.0, 0.0, 1.1, 0.0, 0.0, 100.0]}
+    other = Arm("other", "cloud", "other", 2.0, 8.0)
+    second = replace(BOTH, arm_id="second", parts=("edge", "other"))
+    arms = (EDGE, CLOUD, other, BOTH, second)
+    found = {arm.arm_id: Estimate(0.5, 0.0, 1.0, 0.5) for arm in arms}
+    held = Cascades(config, {"house": house}).valued(found, arms, QUALITY)
+    assert held["edge"].quality == pytest.approx(0.4)
+    assert list(held) == list(found)
+
+
+def test_a_quality_that_is_moved_moves_its_utility_by_its_weight():
+    half = Scenario("half", 0.5, 0.5, 0.0)
+    moved = shifted(Estimate(0.75, 0.0, 1.0, 0.5), 0.125, half)
+    assert (moved.quality, moved.utility) == (0.875, 0.5625)
+
+
+def _house_of_margins(tells):
+    """Answers with a margin of 0 or 1: right by it, or right half of the time whatever it is."""
+    house, rng = Gatehouse(), np.random.default_rng(0)
+    for _ in range(600):
+        margin = float(rng.integers(2))
+        answer = EdgeAnswer({"margin_mean": margin}, "small:1", 0.5, 0.8)
+        house.note(answer)
+        house.learn_edge(answer, margin if tells else float(rng.integers(2)))
+    return house
+
+
+def test_what_signals_tell_counts_as_far_as_it_came_true():
+    """Where they tell all, the deviation of the edge's quality is .5; where nothing, what is left
+    is the noise of a slope: with 500 labels and corrections of c, .5 / (c sqrt(500)), times c."""
+    assert _house_of_margins(tells=True).told > 0.4
+    assert _house_of_margins(tells=False).told < 0.05
+
+
+def test_what_a_gate_knows_of_its_own_worth_is_kept():
+    house = _house_of_margins(tells=True)
+    again = Gatehouse(house.state(), house.dump())
+    assert (again.told, again.levels) == (house.told, house.levels)
+
+
+def test_corrections_that_are_noise_prove_nothing():
+    rng = np.random.default_rng(0)
+    proof = Proof()
+    for correction, missed in zip(*rng.standard_normal((2, 2000)).tolist(), strict=True):
+        proof.learn(0.2 * correction, 0.4 * missed)
+    assert proof.slope < 0.1
 
 
 def test_an_escalated_cascade_bills_both_of_its_arms_for_their_own_part():
