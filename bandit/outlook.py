@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from bandit.primitives import Prediction
 
 Floats = NDArray[np.float64]
+DEAR = 5.0
+"""Typical gaps of utility by which an arm has to be charged more than the best to be explored half
+as often as its value says."""
 _HALVINGS = 24
 """Enough to find a price within one part in a million of the widest range there is."""
 _WORST = -1e9
@@ -56,11 +59,17 @@ class Outlook:
         sharpness
             Gamma of inverse-gap weighting, per unit of utility.
         """
+        return self._spend(price, sharpness, DEAR * self.gap())
+
+    def _spend(self, price: float, sharpness: float, dear: float) -> float:
         cost = np.where(self.eligible, self.cost_usd, 0.0)
         value = np.where(self.eligible, self.utility - price * cost, _WORST)
         rows, best = np.arange(len(value)), value.argmax(axis=1)
         k = self.eligible.sum(axis=1)[:, None]
-        p = 1.0 / (k + sharpness * (value[rows, best][:, None] - value))
+        extra = np.maximum(0.0, price * (cost - cost[rows, best][:, None]))
+        behind = value[rows, best][:, None] - value
+        # As `bandit.pacing.lowered` has it.
+        p = 1.0 / (k + sharpness * behind * (1.0 + extra / dear))
         p[rows, best] += 1.0 - p.sum(axis=1)
         return float((p * cost).sum(axis=1).mean())
 
@@ -71,11 +80,12 @@ class Outlook:
         that is kept without any price, or at none.
         """
         low, high = self._range()
-        if self.spend(low, sharpness) <= target_usd:
+        dear = DEAR * self.gap()
+        if self._spend(low, sharpness, dear) <= target_usd:
             return low
         for _ in range(_HALVINGS):
             middle = math.sqrt(low * high)
-            if self.spend(middle, sharpness) <= target_usd:
+            if self._spend(middle, sharpness, dear) <= target_usd:
                 high = middle
             else:
                 low = middle

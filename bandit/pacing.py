@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bandit.errors import BanditError
-from bandit.outlook import Outlook, Window
+from bandit.outlook import DEAR, Outlook, Window
 from bandit.primitives import Arm, Prediction
 from bandit.utility import Scenario
 
@@ -257,7 +257,8 @@ def affordable_floor(floor: float, charges: Sequence[float], gap: float) -> floa
     """The exploration floor, the lower the more the arms' charges differ.
 
     A floor of 2 % under an arm that costs sixty budgets a query would by itself spend more than the
-    budget. So it falls with the spread of the charges, counted in typical gaps of utility.
+    budget. So it falls with the spread of the charges, counted in typical gaps of utility, and
+    with its square where that is large: there each draw is a risk, and not the mean alone counts.
 
     Parameters
     ----------
@@ -270,10 +271,37 @@ def affordable_floor(floor: float, charges: Sequence[float], gap: float) -> floa
     --------
     >>> affordable_floor(0.02, [0.0, 0.0], 0.5)
     0.02
-    >>> affordable_floor(0.02, [0.25, 1.75], 0.5)
-    0.005
+    >>> affordable_floor(0.022, [0.25, 2.75], 0.5)
+    0.002
     """
-    return floor / (1.0 + (max(charges) - min(charges)) / gap)
+    dearer = (max(charges) - min(charges)) / gap
+    return floor / (1.0 + dearer * (1.0 + dearer / DEAR))
+
+
+def lowered(values: Sequence[float], charges: Sequence[float], gap: float) -> list[float]:
+    """``values`` with arms set further below the best the more they are charged beyond it.
+
+    Inverse-gap weighting alone spends the same on exploring an arm however dear it is, for its
+    probability falls as its bill grows: at last a few bills, each worth hundreds of queries.
+
+    Parameters
+    ----------
+    values
+        Utility less charge, by arm.
+    charges, gap
+        As for `affordable_floor`.
+
+    Examples
+    --------
+    >>> lowered([0.5, -2.0], [0.0, 2.5], 0.5)
+    [0.5, -4.5]
+    """
+    best = max(range(len(values)), key=values.__getitem__)
+    top, least, unit = values[best], charges[best], DEAR * gap
+    return [
+        top - (top - value) * (1.0 + max(0.0, charge - least) / unit)
+        for value, charge in zip(values, charges, strict=True)
+    ]
 
 
 def _token_price(arm: Arm) -> float:

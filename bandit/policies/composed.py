@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from bandit.alarm import Alarm
 from bandit.errors import NoEligibleArmError
-from bandit.pacing import affordable_floor
+from bandit.pacing import affordable_floor, lowered
 from bandit.policies.archive import read_policy, write_archive
 from bandit.policies.cascades import SHARPER, Cascades, judged_pair, taught_elsewhere
 from bandit.policies.config import PolicyConfig
@@ -79,6 +79,7 @@ class ComposedPolicy:
             if hoped.utility - charge_of(hoped, scenario) >= max(values):
                 floors[i] = max(floors[i], self._lookout.wanted(self._block(arms[i])))
         top = max(values)
+        values = lowered(values, charges, self._gaps.typical(scenario.name))
         values = [
             top - SHARPER * (top - value) if known else value
             for value, known in zip(values, taught, strict=True)

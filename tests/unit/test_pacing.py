@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from bandit.outlook import Outlook, Window
-from bandit.pacing import BadPacerError, BudgetPacer, PacerConfig, affordable_floor, expected_usd
+from bandit.pacing import (
+    BadPacerError,
+    BudgetPacer,
+    PacerConfig,
+    affordable_floor,
+    expected_usd,
+    lowered,
+)
 from bandit.packing import scenario_from_dict, scenario_to_dict
 from bandit.policies.config import PolicyConfig
 from bandit.policies.exploration import inverse_gap_weighting
@@ -34,7 +41,8 @@ def predict(scenario, utility, cost):
     charges = [scenario.charge(c) for c in cost]
     net = [u - charge for u, charge in zip(utility, charges, strict=True)]
     floor = affordable_floor(0.02, charges, 0.1)
-    return Prediction(NAMES, inverse_gap_weighting(net, gamma=200.0, floor=floor), "v", estimates)
+    pmf = inverse_gap_weighting(lowered(net, charges, 0.1), gamma=200.0, floor=floor)
+    return Prediction(NAMES, pmf, "v", estimates)
 
 
 def live(pacer, n=3000, *, seed=0, moves=()):
@@ -138,9 +146,21 @@ def test_an_outlook_spends_what_the_drawn_pmf_spends():
     utility = (0.7, 0.8, 0.9)
     charges = [scenario.charge(c) for c in COSTS]
     net = [u - c for u, c in zip(utility, charges, strict=True)]
-    pmf = inverse_gap_weighting(net, gamma=50.0, floor=1e-9)
     outlook = Outlook(np.array([utility]), COSTS[None], np.ones((1, 3), dtype=bool))
+    net = lowered(net, charges, outlook.gap())
+    pmf = inverse_gap_weighting(net, gamma=50.0, floor=1e-9)
     assert outlook.spend(40.0, 50.0) == pytest.approx(float(np.dot(pmf, COSTS)))
+
+
+def test_the_dearer_an_arm_the_less_is_spent_on_exploring_it():
+    """Inverse-gap weighting by itself spends the same at any price: .1 / 20 / 400 a query."""
+    spent = []
+    for cost in (0.01, 0.1, 1.0):
+        scenario = Scenario("paced", 1.0, 0.0, 0.0, cost_price=400.0)
+        prediction = predict(scenario, (0.79, 0.92, 0.93), (3e-5, 5.3e-4, cost))
+        assert prediction.pmf[2] > 0.0
+        spent.append(prediction.pmf[2] * cost)
+    assert spent[0] > 3 * spent[1] > 9 * spent[2]
 
 
 def test_a_window_takes_arms_that_come_and_go():
