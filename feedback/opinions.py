@@ -22,7 +22,6 @@ JUDGE_PREFIX = "judge:"
 AUDIT_TAG = "audit"
 DRAWN = "drawn"
 PROBABILITY_TAG = "audit_probability"
-PROBE_TAGS = ("probe_arm", "probe_score", "probe_rate")
 
 
 @dataclass(frozen=True, slots=True)

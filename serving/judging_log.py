@@ -12,7 +12,7 @@ _BATCH = 100
 _POLL_S = 0.5
 
 
-async def judge_log(log: DecisionLog, worker: JudgeWorker, *, poll_s: float = _POLL_S) -> None:
+async def judge_log(log: DecisionLog, worker: JudgeWorker) -> None:
     """Offer every new answer of the sample to ``worker``, until cancelled.
 
     Begins with what comes next; a worker without room is waited for.
@@ -23,7 +23,7 @@ async def judge_log(log: DecisionLog, worker: JudgeWorker, *, poll_s: float = _P
             position = await log.last_position() if position is None else position
             events = await log.read(position, _BATCH)
         except LogUnavailableError:
-            await asyncio.sleep(poll_s)
+            await asyncio.sleep(_POLL_S)
             continue
         for event in events:
             job = job_of(event)
@@ -31,7 +31,7 @@ async def judge_log(log: DecisionLog, worker: JudgeWorker, *, poll_s: float = _P
                 await worker.offer_in_turn(job)
             position = event.position
         if len(events) < _BATCH:
-            await asyncio.sleep(poll_s)
+            await asyncio.sleep(_POLL_S)
 
 
 def job_of(event: LogEvent) -> Job | None:

@@ -10,6 +10,10 @@ from features.model_store import DEFAULT_MODEL
 from feedback.reward import METRIC_WEIGHTS
 from serving.section import Name, Seconds, Section, Unit
 
+PolicyName: TypeAlias = Literal["composed", "direct"]
+Gamma: TypeAlias = Annotated[float, Field(gt=0, le=1e6)]
+GammaVotes: TypeAlias = Annotated[int, Field(ge=0, le=10_000_000)]
+Floor: TypeAlias = Annotated[float, Field(ge=0.001, le=0.5)]
 Weight: TypeAlias = Annotated[float, Field(ge=0, le=1e3, allow_inf_nan=False)]
 
 
@@ -17,38 +21,28 @@ class ChallengerSettings(Section):
     """A policy that learns beside the one that serves, and takes its place when it is better."""
 
     name: Name = Field(description="what alarms call it; not 'live'")
-    policy: Literal["composed", "direct"] = Field(default="composed", description="as policy.name")
-    gamma: float = Field(default=20.0, gt=0, le=1e6, description="as policy.gamma")
-    gamma_votes: int = Field(default=625, ge=0, le=10_000_000, description="as policy.gamma_votes")
-    floor: float | None = Field(
-        default=None,
-        ge=0.001,
-        le=0.5,
-        description="as policy.floor and not below it; none takes that one",
+    policy: PolicyName = Field(default="composed", description="as policy.name")
+    gamma: Gamma = Field(default=20.0, description="as policy.gamma")
+    gamma_votes: GammaVotes = Field(default=625, description="as policy.gamma_votes")
+    floor: Floor | None = Field(
+        default=None, description="as policy.floor and not below it; none takes that one"
     )
 
 
 class PolicySettings(Section):
     """How arms are chosen."""
 
-    name: Literal["composed", "direct"] = Field(
+    name: PolicyName = Field(
         default="composed", description="learn quality, cost and latency apart, or their sum"
     )
-    gamma: float = Field(
-        default=20.0,
-        gt=0,
-        le=1e6,
-        description="exploitation against exploration; higher explores less",
+    gamma: Gamma = Field(
+        default=20.0, description="exploitation against exploration; higher explores less"
     )
-    gamma_votes: int = Field(
+    gamma_votes: GammaVotes = Field(
         default=625,
-        ge=0,
-        le=10_000_000,
         description="votes until gamma is reached, from a quarter; 0 keeps it constant",
     )
-    floor: float = Field(
-        default=0.02, ge=0.001, le=0.5, description="least probability of an eligible arm"
-    )
+    floor: Floor = Field(default=0.02, description="least probability of an eligible arm")
     drift: bool = Field(default=True, description="whether composed handles drift")
     detector: DetectorName = Field(
         default="both", description="what finds changes: both, page-hinkley, adwin or off"

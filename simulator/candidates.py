@@ -11,6 +11,7 @@ from bandit.utility import PRESETS, Scenario
 from simulator.errors import BadStudyError, nearest
 
 Pmf: TypeAlias = tuple[float, ...]
+_GAMMA, _FLOOR = 100.0, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,21 +121,14 @@ def explored(
     return Candidate(shown, pmf, scenario=scenario)
 
 
-def parse_candidate(
-    text: str,
-    *,
-    gamma: float = 100.0,
-    floor: float = 0.05,
-    scenarios: Mapping[str, Scenario] = PRESETS,
-) -> Candidate:
+def parse_candidate(text: str, *, scenarios: Mapping[str, Scenario] = PRESETS) -> Candidate:
     """A candidate from its name on the command line.
 
-    ``logged``; ``always:ARM``; ``scenario:NAME``; ``explore:gamma=G,floor=F``.
+    ``logged``; ``always:ARM``; ``scenario:NAME``; ``explore:gamma=G,floor=F``, where a name that
+    leaves gamma or floor open means 100 and .05.
 
     Parameters
     ----------
-    gamma, floor
-        What a name leaves open.
     scenarios
         Those that it may name.
 
@@ -157,10 +151,10 @@ def parse_candidate(
         if rest not in scenarios:
             hint = nearest(rest, [*scenarios])
             raise BadStudyError("--candidate", text, f"no such scenario{hint}")
-        return explored(gamma=gamma, floor=floor, scenario=scenarios[rest], name=text)
+        return explored(gamma=_GAMMA, floor=_FLOOR, scenario=scenarios[rest], name=text)
     if kind == "explore":
         stated = _numbers(text, rest)
-        return explored(gamma=stated.get("gamma", gamma), floor=stated.get("floor", floor))
+        return explored(gamma=stated.get("gamma", _GAMMA), floor=stated.get("floor", _FLOOR))
     want = "want logged, always:ARM, scenario:NAME or explore:gamma=G,floor=F"
     raise BadStudyError("--candidate", text, want)
 

@@ -4,13 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from simulator.engine import OnDone, run_study
+from simulator.engine import run_study
 from simulator.study import Study
 from simulator.table import Floats
 
 STAGED = ("pre-only[pacer=dual]", "always-cascade", "composed[pacer=dual]")
 """By the query, by the answer, by both; all of them kept to the budget in the same way."""
-SHARES = tuple(round(0.1 * i, 1) for i in range(1, 10))
 _COLUMNS = ("quality", "latency_s", "asked_cloud", "spend_over_budget")
 
 
@@ -20,9 +19,7 @@ def budget_of(study: Study, share: float) -> float:
     return edge + share * (cloud - edge)
 
 
-def at_budget(
-    study: Study, share: float, *, workers: int | None = None, on_done: OnDone | None = None
-) -> dict[str, Floats]:
+def at_budget(study: Study, share: float, *, workers: int | None = None) -> dict[str, Floats]:
     """Per policy, what its second half came to at that budget.
 
     Returns
@@ -31,7 +28,7 @@ def at_budget(
     was spent over the budget.
     """
     paced = replace(study, budget_usd=budget_of(study, share))
-    runs = run_study(paced, workers=workers, on_done=on_done)
+    runs = run_study(paced, workers=workers)
     return {
         label: np.array(
             [[run.windows["halves"][1][name] for name in _COLUMNS] for run in some],

@@ -11,6 +11,7 @@ from feedback.log import LoggedDecision
 from feedback.outcome import Feedback, Outcome
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+WINDOW_S = 3600.0
 ARMS = (
     Arm("edge", "edge", "small", 0.0, 0.0, frozenset({"n"}), 2048, "sha", {"latency_s": 0.1}),
     Arm("cloud", "cloud", "large", 1.0, 3.0),

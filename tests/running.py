@@ -118,6 +118,19 @@ class RunningServer:
         shutil.rmtree(self.data_dir, ignore_errors=True)
 
 
+def judged_answer(client, text, *, worth, **fields):
+    """Ask, and have a grader judge what comes back: by its arm, ``worth[arm]``."""
+    body = {"model": "auto", "messages": [{"role": "user", "content": text}], **fields}
+    answer = client.post("/v1/chat/completions", json=body)
+    score = {
+        "decision_id": answer.headers["x-pointsman-decision-id"],
+        "metric": "judge",
+        "value": worth[answer.headers["x-pointsman-arm"]],
+        "source": "grader",
+    }
+    client.post("/v1/feedback", json=score).raise_for_status()
+
+
 def until(what, timeout_s=20.0, every_s=0.05):
     """Wait until ``what()`` is true, and return it."""
     deadline = time.monotonic() + timeout_s

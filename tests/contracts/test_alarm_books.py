@@ -8,14 +8,9 @@ import pytest
 from bandit.alarm import Alarm
 from feedback.memory import MemoryDecisionLog
 from feedback.sql import SqlDecisionLog
-from tests.makers import NOW, Clock
+from tests.makers import NOW
 
 LONG_AGO = NOW - timedelta(days=30)
-
-
-@pytest.fixture
-def clock():
-    return Clock()
 
 
 @pytest.fixture(params=["memory", "postgres"])

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.running import STAND_IN_ARM, RunningServer
+from tests.running import STAND_IN_ARM, RunningServer, judged_answer
 
 ARMS = [{**STAND_IN_ARM, "id": "cloud"}, {**STAND_IN_ARM, "id": "other"}]
 
@@ -18,20 +18,7 @@ def used():
         running.start()
         with running.client() as client:
             for i in range(40):
-                answer = client.post(
-                    "/v1/chat/completions",
-                    json={"model": "auto", "messages": [{"role": "user", "content": f"say {i}"}]},
-                )
-                arm = answer.headers["x-pointsman-arm"]
-                client.post(
-                    "/v1/feedback",
-                    json={
-                        "decision_id": answer.headers["x-pointsman-decision-id"],
-                        "metric": "judge",
-                        "value": 0.9 if arm == "other" else 0.3,
-                        "source": "grader",
-                    },
-                ).raise_for_status()
+                judged_answer(client, f"say {i}", worth={"cloud": 0.3, "other": 0.9})
         yield running
     finally:
         running.stop()

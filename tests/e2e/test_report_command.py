@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.running import STAND_IN_ARM, RunningServer, until
+from tests.running import STAND_IN_ARM, RunningServer, judged_answer, until
 
 ARMS = [
     {**STAND_IN_ARM, "id": "edge", "tier": "edge", "price_in": 0.1, "price_out": 0.2},
@@ -22,24 +22,13 @@ def used():
         running.start()
         with running.client() as client:
             for i in range(N_ASKED + N_PINNED):
-                answer = client.post(
-                    "/v1/chat/completions",
-                    json={
-                        "model": "auto" if i < N_ASKED else "cloud",
-                        "messages": [{"role": "user", "content": f"say {i}"}],
-                        "pointsman": {"session_id": f"s{i // 2}"},
-                    },
+                judged_answer(
+                    client,
+                    f"say {i}",
+                    worth={"edge": 0.3, "cloud": 0.9},
+                    model="auto" if i < N_ASKED else "cloud",
+                    pointsman={"session_id": f"s{i // 2}"},
                 )
-                arm = answer.headers["x-pointsman-arm"]
-                client.post(
-                    "/v1/feedback",
-                    json={
-                        "decision_id": answer.headers["x-pointsman-decision-id"],
-                        "metric": "judge",
-                        "value": 0.9 if arm == "cloud" else 0.3,
-                        "source": "grader",
-                    },
-                ).raise_for_status()
         until(lambda: report(running)["decisions"]["failed"] == 0)
         yield running
     finally:

@@ -173,6 +173,7 @@ def burst(server, *, after_s):
     with ThreadPoolExecutor(8) as pool:
         clients = [pool.submit(voters.run) for _ in range(8)]
         until(lambda: len(voters.acknowledged) >= 20)
+        # Waits for nothing: votes are under way, and the kill is to fall at any point of one.
         time.sleep(after_s)
         server.kill()
         for client in clients:
