@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import structlog
 
+from bandit.policies.factory import maker_of
 from features.featurizer import FeatureConfig, build_embedder, build_featurizer
 from features.fitting import fit_from_file
 from feedback.log import DecisionLog
@@ -250,6 +251,7 @@ async def _assemble(
         policy_maker(settings, featurizer),
         floor=settings.policy.floor,
         schema_version=featurizer.schema_version,
+        as_saved=maker_of,
     )
     await holder.refresh()
     background(stack, _keep_fresh(holder))

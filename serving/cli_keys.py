@@ -67,6 +67,9 @@ def create(
     own_numbers: Annotated[
         bool, typer.Option(help="Whether requests may bring weights and ceilings of their own.")
     ] = True,
+    pins: Annotated[
+        bool, typer.Option(help="Whether requests may ask for an arm instead of 'auto'.")
+    ] = True,
     min_mes: Annotated[float, typer.Option(help="Least 'mes' that a request may bring.")] = 0.0,
     max_mes: Annotated[float, typer.Option(help="Largest 'mes' that a request may bring.")] = 1.0,
     max_requests_per_minute: Annotated[
@@ -96,7 +99,12 @@ def create(
             now=_now,
             on_behalf_of=judges_for,
             limits=KeyLimits(
-                tuple(scenario or ()), own_numbers, min_mes, max_mes, max_requests_per_minute
+                tuple(scenario or ()),
+                own_numbers,
+                min_mes,
+                max_mes,
+                max_requests_per_minute,
+                pins,
             ),
             tags=tag or (),
         )

@@ -1,11 +1,13 @@
 """Where learning begins: the saved states of a log, and which of them may be continued."""
 
+import logging
 from dataclasses import dataclass
 
 from feedback.log import DecisionLog, Snapshot
 from serving.replaying import State, restored
 from serving.snapshots import PolicyMaker
 
+_LOG = logging.getLogger(__name__)
 _N_TRIED = 20
 """Older snapshots that are looked at before the log is learned anew."""
 
@@ -60,7 +62,15 @@ class SavedStates:
         state = self._restored(newest)
         if state is not None:
             return Beginning(state, serial, published=True)
-        return Beginning(await self._older(newest), serial, publish_from=newest.position)
+        older = await self._older(newest)
+        _LOG.warning(
+            "snapshot %s cannot be continued under the settings in force; the log is learned again "
+            "from position %d, and nothing is published before position %d",
+            newest.version,
+            older.position,
+            newest.position,
+        )
+        return Beginning(older, serial, publish_from=newest.position)
 
     async def before(self, position: int) -> State:
         """The newest state before ``position`` that can be continued, else that of position 0."""

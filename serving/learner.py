@@ -228,6 +228,7 @@ class Learner:
         self._state, self._serial = beginning.state, beginning.serial
         self._publish_from = beginning.publish_from
         self._unpublished = not beginning.published
+        self._told_foreign |= beginning.published and beginning.state.n_foreign > 0
         self._report()
 
     # -- learning ---------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from serving.errors import KeyLimitError, SettingsError
-from serving.selector import Wish
+from serving.selector import AUTO, Wish
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,8 @@ class KeyLimits:
         Whether a request may bring weights and ceilings of its own.
     min_mes, max_mes
         Range, within (0, 1], of the minimal expectation scores that a request may bring.
+    pins
+        Whether a request may ask for an arm instead of leaving the choice to the policy.
     max_requests_per_minute
         Requests of any kind that one server answers in a minute; None is any number.
 
@@ -34,6 +36,7 @@ class KeyLimits:
     min_mes: float = 0.0
     max_mes: float = 1.0
     max_requests_per_minute: int | None = None
+    pins: bool = True
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.min_mes <= self.max_mes <= 1.0:
@@ -48,6 +51,7 @@ class KeyLimits:
     def __str__(self) -> str:
         """For a table of keys; empty where nothing is limited."""
         words = [*self.scenarios, *([] if self.own_numbers else ["no own weights or ceilings"])]
+        words += [] if self.pins else ["no arm of its own choice"]
         if (self.min_mes, self.max_mes) != (0.0, 1.0):
             words.append(f"mes {self.min_mes:g} to {self.max_mes:g}")
         if self.max_requests_per_minute is not None:
@@ -62,6 +66,8 @@ class KeyLimits:
         KeyLimitError
             If the wish goes beyond what the key may ask.
         """
+        if not self.pins and wish.model.partition(":")[0] != AUTO:
+            raise KeyLimitError("model", f"{wish.model[:80]!r}", AUTO)
         admitted = self._with_scenario(wish, default)
         asked = {
             "weights": wish.weights,

@@ -115,9 +115,11 @@ def _lessons(config: Any) -> Any:
 
 
 def restored(snapshot: Snapshot, make_policy: PolicyMaker, wanted_lineage: str) -> State | None:
-    """The state that was saved; None if it cannot be continued, and the log says why."""
+    """The state that was saved; None if it cannot be continued.
+
+    The log says why where it is damaged; that many were learned by other rules is no news.
+    """
     if snapshot.manifest.get("lineage") != wanted_lineage:
-        _LOG.warning("snapshot %s was learned by other rules", snapshot.version)
         return None
     try:
         policy = load_snapshot(snapshot, make_policy)

@@ -129,6 +129,9 @@ class PolicyHolder:
         Exploration floor that every snapshot must respect.
     schema_version
         Snapshots learned from other features are refused; None takes any.
+    as_saved
+        Makes the kind of policy that some bytes hold. Where settings have changed, such a one
+        serves until the log was learned again, for it knows more than a fresh one.
     n_resolved
         Policies kept by `resolve`.
     """
@@ -140,12 +143,15 @@ class PolicyHolder:
         *,
         floor: float = 0.0,
         schema_version: str | None = None,
+        as_saved: Callable[[bytes], PolicyMaker] | None = None,
         n_resolved: int = 8,
     ) -> None:
         self._log = log
         self._make_policy = make_policy
         self._floor = floor
         self._schema_version = schema_version
+        self._as_saved = as_saved
+        self._knows_nothing = True
         self._n_resolved = n_resolved
         self._resolved: OrderedDict[str, Policy] = OrderedDict()
         self._seen: str | None = None
@@ -195,7 +201,15 @@ class PolicyHolder:
         snapshot = await self._log.get_snapshot(version)
         if snapshot is None:
             raise BadSnapshotError(f"version {version!r} is not stored (any more)")
-        return load_snapshot(snapshot, self._make_policy)
+        try:
+            return load_snapshot(snapshot, self._make_policy)
+        except OutdatedSnapshotError:
+            return self._load_as_saved(snapshot)
+
+    def _load_as_saved(self, snapshot: Snapshot, *, floor: float = 0.0) -> Policy:
+        if self._as_saved is None:
+            raise OutdatedSnapshotError("it was saved under other settings")
+        return load_snapshot(snapshot, self._as_saved(snapshot.blob), floor=floor)
 
     def _swap(self, snapshot: Snapshot) -> bool:
         try:
@@ -203,17 +217,35 @@ class PolicyHolder:
             self.current = load_snapshot(snapshot, self._make_policy, floor=self._floor)
         except OutdatedSnapshotError as error:
             self.refused = f"{snapshot.version}: {error}"
+            return self._stand_in(snapshot, error)
+        except PointsmanError as error:
+            self.refused = f"{snapshot.version}: {error}"
+            _LOG.error("snapshot %s is refused: %s", snapshot.version, error)
+            return False
+        self.refused = None
+        self._knows_nothing = False
+        return True
+
+    def _stand_in(self, snapshot: Snapshot, error: OutdatedSnapshotError) -> bool:
+        """Serve what was saved as it was saved, if there is nothing better; whether it serves."""
+        try:
+            self._check_schema(snapshot)
+            if not self._knows_nothing:
+                raise error
+            self.current = self._load_as_saved(snapshot, floor=self._floor)
+        except PointsmanError:
             _LOG.warning(
                 "snapshot %s is of other settings and is learned again from the log: %s",
                 snapshot.version,
                 error,
             )
             return False
-        except PointsmanError as error:
-            self.refused = f"{snapshot.version}: {error}"
-            _LOG.error("snapshot %s is refused: %s", snapshot.version, error)
-            return False
-        self.refused = None
+        _LOG.warning(
+            "snapshot %s is of other settings and serves as it was saved until the log is learned "
+            "again: %s",
+            snapshot.version,
+            error,
+        )
         return True
 
     def _check_schema(self, snapshot: Snapshot) -> None:

@@ -44,6 +44,16 @@ def test_what_lies_beyond_is_refused_by_its_name(wish, param, words):
     assert caught.value.param == param
 
 
+@pytest.mark.parametrize("model", ["cloud", "some-model", "edge:1"])
+def test_a_key_may_be_kept_from_choosing_an_arm(model):
+    limits = KeyLimits(pins=False)
+    assert limits.admit(Wish("auto:speed"), default="balanced").model == "auto:speed"
+    with pytest.raises(KeyLimitError, match="it may ask for auto") as caught:
+        limits.admit(Wish(model), default="balanced")
+    assert caught.value.param == "model"
+    assert "no arm of its own choice" in str(limits)
+
+
 def test_limits_come_back_with_their_key(tmp_path):
     ring = KeyRing(tmp_path / "keys.json")
     token, _ = ring.create(["inference"], name="", now=lambda: datetime.now(UTC), limits=LIMITS)

@@ -173,6 +173,37 @@ async def test_a_holder_refuses_what_was_learned_from_other_features():
     assert "old" in holder.refused
 
 
+class Renamed(MeanPolicy):
+    """The same under other settings."""
+
+    name = "renamed"
+
+
+async def test_after_a_change_of_settings_what_was_saved_serves_until_it_is_learned_again(caplog):
+    log = MemoryDecisionLog()
+    await log.publish(saved("mean-1"), epoch=0)
+    holder = PolicyHolder(log, Renamed, as_saved=lambda _: MeanPolicy, floor=FLOOR)
+    assert await holder.refresh()
+    assert (holder.current.version, holder.current.history) == ("mean-1", taught(1, 0).history)
+    assert "serves as it was saved" in caplog.text
+    assert (await holder.resolve("mean-1")).version == "mean-1"
+    learned = Renamed()
+    await log.publish(make_snapshot(learned, version="renamed-2", position=7), epoch=0)
+    assert await holder.refresh()
+    assert holder.current.version == "renamed-2"
+    await log.publish(saved("mean-3"), epoch=0)
+    assert not await holder.refresh()
+    assert holder.current.version == "renamed-2"
+
+
+async def test_what_knows_other_features_never_serves_as_it_was_saved():
+    log = MemoryDecisionLog()
+    await log.publish(saved("mean-1", schema_version="old"), epoch=0)
+    holder = PolicyHolder(log, Renamed, as_saved=lambda _: MeanPolicy, schema_version="new")
+    assert not await holder.refresh()
+    assert holder.current.version == "renamed-0"
+
+
 async def test_a_holder_finds_earlier_policies_for_explaining():
     log = await published(saved("mean-1", 1.0), saved("mean-2", 0.0))
     holder = PolicyHolder(log, MeanPolicy, n_resolved=1)
