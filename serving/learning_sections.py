@@ -60,7 +60,7 @@ class PolicySettings(Section):
         description="least probability of an arm that became worse, where it may have recovered",
     )
     forgetting: float = Field(
-        default=0.99,
+        default=0.999,
         gt=0,
         le=1,
         description="share of an arm's running correction that outlives a vote; 1 forgets nothing",

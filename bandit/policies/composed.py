@@ -29,7 +29,7 @@ _NOBODY = Arm("", "cloud", "")
 class ComposedPolicy:
     """Regression oracles for quality, cost and latency under inverse-gap weighting.
 
-    Quality is the sum of what is common to all arms (how hard is the query?) and each arm's own
+    Quality is the sum of what is common to all arms (how hard is the query?) and each arm's
     difference. Under bandit feedback every vote teaches the first, whichever arm it was for, so the
     second has little left to explain. Cost is learned relative to the arm's token price, so that a
     new price acts on the next query. Of scenarios only the typical size of their gaps is learned,
@@ -181,8 +181,13 @@ class ComposedPolicy:
             for arm_id, quality in self._cascades.votes(interaction, answer):
                 if arm_id in arms:
                     block = self._met(arms[arm_id])
-                    own = quality - self._lookout.record(block).offsets[QUALITY]
-                    said = self._oracles.learn_quality(x, block, own, weight=interaction.weight)
+                    said = self._oracles.learn_quality(
+                        x,
+                        block,
+                        quality - self._lookout.record(block).offsets[QUALITY],
+                        others=self._others(arm_id, decision.arms),
+                        weight=interaction.weight,
+                    )
                     if arm_id == decision.arm:
                         # What a cascade's vote says of its parts is inferred: too noisy to watch.
                         self._lookout.look(block, QUALITY, modelled=said, value=quality)
@@ -197,6 +202,11 @@ class ComposedPolicy:
                 self._lookout.answered(block, arm)
                 self._learn_magnitudes(self._oracles.small(x), block, arm, bill)
         self.n_interactions += 1
+
+    def _others(self, arm_id: str, arms: Sequence[Arm]) -> list[int]:
+        """Blocks of the arms beside one, as far as they answered before."""
+        blocks = [self._block(arm) for arm in arms if not arm.parts and arm.arm_id != arm_id]
+        return [block for block in blocks if block < len(self._oracles.blocks.arms)]
 
     def _met(self, arm: Arm) -> int:
         blocks, key = self._oracles.blocks, key_of(arm)

@@ -70,7 +70,7 @@ class PolicyConfig:
     widen: float = 0.1
     watch: int = 1500
     caution: float = 1.5
-    forgetting: float = 0.99
+    forgetting: float = 0.999
     newcomer: int = 20
 
     def __post_init__(self) -> None:

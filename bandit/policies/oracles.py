@@ -1,6 +1,6 @@
 """The regressions of the default policy: what they expect of an arm, and how they learn it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +34,11 @@ class Heads:
 class Oracles:
     """Models of quality, cost and latency, in which every arm has a block of weights.
 
-    Quality is the sum of what is common to all arms and each arm's own difference. Cost and latency
-    are learned from few features, as logarithms of ratios to a prior.
+    Quality is the sum of what is common to all arms and each arm's difference from that. The
+    difference is learned twice, and the mean counts: once from the arm's own votes alone, and once
+    mirrored, where every vote also teaches the other arms its opposite. The second knows less and
+    knows it sooner: an arm that is hardly seen borrows from those that are. Cost and latency are
+    learned from few features, as logarithms of ratios to a prior.
 
     Parameters
     ----------
@@ -67,6 +70,7 @@ class Oracles:
         n = self._layout.n_features
         self._common = Regressor(n, n_blocks=1, saved=blobs.get("common"))
         self._difference = Regressor(n, saved=blobs.get("difference"))
+        self._mirrored = Regressor(n, saved=blobs.get("mirrored"))
 
     # -- expecting ------------------------------------------------------------------------------
 
@@ -76,9 +80,10 @@ class Oracles:
         n, small = len(self.blocks.arms) + 1, self.small(x)
         costly = scenario.w_cost > 0.0 or scenario.cost_price > 0.0
         slow = scenario.w_latency > 0.0 or scenario.latency_price > 0.0
+        own, mirrored = (m.predict_blocks(x, n) for m in (self._difference, self._mirrored))
         return Heads(
             _PRIOR_QUALITY + self._common.predict(x),
-            self._difference.predict_blocks(x, n),
+            [(a + b) / 2.0 for a, b in zip(own, mirrored, strict=True)],
             self.cost.model.predict_blocks(small, n) if costly else None,
             self.latency.model.predict_blocks(small, n) if slow else None,
         )
@@ -89,7 +94,8 @@ class Oracles:
 
     def modelled(self, x: FloatVector, block: int) -> float:
         """Quality by the models alone, without correction."""
-        return _PRIOR_QUALITY + self._common.predict(x) + self._difference.predict(x, block)
+        own, mirrored = self._difference.predict(x, block), self._mirrored.predict(x, block)
+        return _PRIOR_QUALITY + self._common.predict(x) + (own + mirrored) / 2.0
 
     def expected_latency_s(self, key: str, log_ratio: float) -> float:
         """Seconds of an answer, given what the model says."""
@@ -106,20 +112,40 @@ class Oracles:
 
     def contributions(self, x: FloatVector, block: int) -> NDArray[np.float32]:
         """What each feature adds to `modelled`, shape (n_features,); the prior is left out."""
-        return self._common.contributions(x) + self._difference.contributions(x, block)
+        own, mirrored = (m.contributions(x, block) for m in (self._difference, self._mirrored))
+        return self._common.contributions(x) + (own + mirrored) / 2.0
 
     # -- learning -------------------------------------------------------------------------------
 
-    def learn_quality(self, x: FloatVector, block: int, quality: float, *, weight: float) -> float:
-        """Learn a vote, less its correction; what the models had said before."""
+    def learn_quality(
+        self,
+        x: FloatVector,
+        block: int,
+        quality: float,
+        *,
+        others: Sequence[int] = (),
+        weight: float = 1.0,
+    ) -> float:
+        """Learn a vote, less its correction; what the models had said before.
+
+        Parameters
+        ----------
+        others
+            Blocks of the other arms that could have been drawn.
+        """
         said = self.modelled(x, block)
         # Each part learns what the other leaves over, so that an arm seen rarely is not
         # explained away by the one seen often. Averages lag: they would leave too much.
         target = quality - _PRIOR_QUALITY
         common = self._common.predict_latest(x)
-        difference = self._difference.predict_latest(x, block)
-        self._difference.learn(x, target - common, block, weight=weight)
-        self._common.learn(x, target - difference, weight=weight)
+        own = self._difference.predict_latest(x, block)
+        mirrored = self._mirrored.predict_latest(x, block)
+        left = target - common
+        self._difference.learn(x, left, block, weight=weight)
+        self._mirrored.learn(x, left, block, weight=weight)
+        for other in others:
+            self._mirrored.learn(x, -left / len(others), other, weight=weight)
+        self._common.learn(x, target - (own + mirrored) / 2.0, weight=weight)
         return said
 
     def forget_quality(self) -> None:
@@ -128,7 +154,7 @@ class Oracles:
 
     def give_away(self, block: int, arm: Arm) -> None:
         """Give the block of a digest that is long gone to another."""
-        for model in (self._difference, self.cost.model, self.latency.model):
+        for model in (self._difference, self._mirrored, self.cost.model, self.latency.model):
             model.forget(block)
         for magnitude in (self.cost, self.latency):
             magnitude.start_over(self.blocks.arms[block])
@@ -149,6 +175,7 @@ class Oracles:
         return {
             "common": self._common.dump(),
             "difference": self._difference.dump(),
+            "mirrored": self._mirrored.dump(),
             "cost": self.cost.model.dump(),
             "latency": self.latency.model.dump(),
         }

@@ -186,8 +186,9 @@ def test_a_block_that_is_given_away_has_forgotten_everything():
     oracles.give_away(world.policy._block(CLOUD), replace(CLOUD, digest="another"))
     block = oracles.blocks.of("cloud another")
     x = world.policy._layout.flatten(probe)
-    assert oracles._difference.predict(x, block) == 0.0
-    assert oracles._difference.predict_latest(x, block) == 0.0
+    for model in (oracles._difference, oracles._mirrored):
+        assert model.predict(x, block) == 0.0
+        assert model.predict_latest(x, block) == 0.0
 
 
 def test_another_price_is_told_once():
