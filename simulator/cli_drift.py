@@ -7,13 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
+from simulator import cli_detect
 from simulator.cli_options import HOME, Cloud, DataDir, Edge, Out, Seeds, Table, Workers, below
 from simulator.markdown import print_table, print_title, shown
 from simulator.reporting import reporting
 
 # ruff: noqa: PLC0415 - what is heavy is imported by the command that needs it
 app = typer.Typer(no_args_is_help=True, add_completion=False)
+app.command("detect")(cli_detect.detect)
 
+Plot = Annotated[Path | None, typer.Option(help="Picture to write, .svg or .png.")]
 BUDGETS = {"tight": 2.3e-4, "moderate": 6.6e-4, "loose": 1.9e-3}
 """Dollars a query; at these ceilings ParetoBandit (arXiv 2604.00136) reports .859, .898, .917."""
 _RIVALS = (
@@ -21,8 +24,11 @@ _RIVALS = (
 )
 _ABLATION = (
     "composed,composed[detector=page-hinkley],composed[detector=adwin],composed[detector=off],"
-    "composed[widen=0],composed[caution=0],composed[forgetting=1],composed-nodrift"
+    "composed[widen=0],composed[caution=0],composed[forgetting=1],composed[guard=on],"
+    "composed-nodrift,composed[pacer=dual],composed[pacer=off]"
 )
+_LIBRARY = "swap-unannounced,swap-announced,mix-shift,recurring"
+_FREE = "composed,composed-nodrift,linucb,oracle"
 _EVENTS = {
     "drop": "kind: quality, arm: {arm}, to: 0.75, start: 608, end: 1216",
     "price": "kind: price, arm: {arm}, times: 0.1, start: 608, end: 1216",
@@ -59,10 +65,12 @@ def three_phase(
     seeds: Seeds = 20,
     workers: Workers = None,
     out: Out = None,
+    plot: Plot = None,
     data_dir: DataDir = HOME,
 ) -> None:
     """Three phases of 608 rounds; something happens to one arm in the second, at three budgets."""
     with reporting():
+        from simulator.drift_plots import draw_courses, panel_of
         from simulator.errors import BadStudyError, nearest
         from simulator.inputs import Wishes
         from simulator.session import keep, play
@@ -74,6 +82,8 @@ def three_phase(
             if name not in BUDGETS:
                 raise BadStudyError("--budgets", name, f"unknown{nearest(name, [*BUDGETS])}")
         rivals = _rivals(match, policies)
+        kind = _kind(plot)
+        panels = []
         own = edge is not None or cloud is not None
         usual = "cloud" if own or arms or event == "price" else MODELS[1]
         target = arm or usual
@@ -102,6 +112,19 @@ def three_phase(
                 print_table(("policy", *heads, *shares), _phase_rows(found, column))
                 if rivals:
                     _print_matched(session, rivals, BUDGETS[name], workers)
+                panels.append(
+                    panel_of(session.study, session.runs, title=f"{name} budget", arm=column)
+                )
+        if plot is not None:
+            plot.write_bytes(draw_courses(panels, kind))
+
+
+def _kind(plot: Path | None) -> str:
+    from simulator.errors import BadStudyError
+
+    if plot is not None and plot.suffix not in {".svg", ".png"}:
+        raise BadStudyError("--plot", str(plot), "want a name that ends in .svg or .png")
+    return "" if plot is None else plot.suffix[1:]
 
 
 def _rivals(match: str | None, policies: str) -> tuple[str, ...]:
@@ -179,6 +202,62 @@ def _phase_rows(found: Mapping[str, Any], arm: str) -> Iterable[Sequence[str]]:
         )
 
 
+@app.command("drifts")
+def drifts(
+    table: Table = None,
+    *,
+    edge: Edge = None,
+    cloud: Cloud = None,
+    drift: Annotated[str, typer.Option(help="Of the library, comma-separated.")] = _LIBRARY,
+    policies: Annotated[str, typer.Option(help="Comma-separated.")] = _FREE,
+    scenario: Annotated[str, typer.Option(help="Scenario.")] = "quality",
+    seeds: Seeds = 5,
+    rounds: Annotated[int, typer.Option(help="Queries of a run.")] = 6000,
+    workers: Workers = None,
+    out: Out = None,
+    plot: Plot = None,
+    data_dir: DataDir = HOME,
+) -> None:
+    """Several drifts without a budget: first half, second half, and what the cloud's share is."""
+    with reporting():
+        from simulator.drift_plots import draw_courses, panel_of
+        from simulator.inputs import Wishes
+        from simulator.session import keep, play
+
+        kind, panels, rows = _kind(plot), [], []
+        for name in drift.split(","):
+            wishes = Wishes(
+                table=table,
+                edge=edge,
+                cloud=cloud,
+                policies=policies,
+                scenario=scenario,
+                drift=name,
+                seeds=seeds,
+                rounds=rounds,
+                data_dir=data_dir,
+            )
+            session = play(wishes, workers=workers)
+            found = keep(session, below(out, name))
+            rows += list(_half_rows(name, found))
+            arm = session.study.arms[-1]
+            panels.append(panel_of(session.study, session.runs, title=name, arm=arm))
+        print_title(found, f"scenario {scenario}")
+        heads = ("drift", "policy", "quality, half 1", "half 2", "reward, half 1", "half 2")
+        print_table((*heads, "cloud's share, half 1", "half 2"), rows)
+        if plot is not None:
+            plot.write_bytes(draw_courses(panels, kind))
+
+
+def _half_rows(drift: str, found: Mapping[str, Any]) -> Iterable[Sequence[str]]:
+    cloud = found["arms"][-1]
+    for name, m in found["policies"].items():
+        halves = m["halves"]
+        numbers = (half[key] for key in ("quality", "reward") for half in halves)
+        shares = (f"{half['share'][cloud]:.2f}" for half in halves)
+        yield (drift, name, *(f"{number:.4f}" for number in numbers), *shares)
+
+
 @app.command("ablation")
 def ablation(
     *,
@@ -188,16 +267,16 @@ def ablation(
     out: Out = None,
     data_dir: DataDir = HOME,
 ) -> None:
-    """What each part of drift handling adds when an arm breaks, and costs when nothing does."""
+    """What each mechanism adds when an arm breaks, and costs when nothing does."""
     with reporting():
         from simulator.inputs import Wishes
         from simulator.session import run_session
         from simulator.wheel import MODELS
 
-        rows: dict[str, list[str]] = {}
-        heads = ["policy"]
+        found: dict[str, list[Mapping[str, Any]]] = {}
         with _plan("drop", MODELS[1]) as plan:
             for name, budget in BUDGETS.items():
+                found[name] = []
                 for drift in (str(plan), None):
                     wishes = Wishes(
                         table="paretobandit-test",
@@ -211,62 +290,31 @@ def ablation(
                         data_dir=data_dir,
                     )
                     case = f"{name}-{'drop' if drift else 'calm'}"
-                    found = run_session(wishes, out=below(out, case), workers=workers)
-                    heads += [f"{name} P2", "P3"] if drift else ["calm"]
-                    for policy, m in found["policies"].items():
-                        phases = {phase["name"]: phase for phase in m["phases"]}
-                        parts = [phases["P2"], phases["P3"]] if drift else [m["all"]]
-                        cells = rows.setdefault(policy, [])
-                        cells += [f"{part['reward']:.4f}" for part in parts]
-        typer.echo(f"\nMean reward, 3 x 608 rounds, {seeds} seeds; calm: nothing drifts\n")
-        print_table(tuple(heads), ((policy, *cells) for policy, cells in rows.items()))
+                    results = run_session(wishes, out=below(out, case), workers=workers)
+                    found[name].append(results["policies"])
+        typer.echo(f"\nMean reward, 3 x 608 rounds, {seeds} seeds; calm: nothing drifts; cost: how")
+        typer.echo("much more regret the first policy has then; spend over budget, with drift\n")
+        heads = [head for name in BUDGETS for head in (f"{name} P2", "P3", "calm", "cost", "spend")]
+        print_table(("policy", *heads), ablation_rows(found))
 
 
-@app.command("detect")
-def detect(
-    *,
-    runs: Annotated[int, typer.Option(help="Streams with and without a change.")] = 600,
-    detector: Annotated[str, typer.Option(help="both, page-hinkley or adwin.")] = "both",
-    threshold: Annotated[
-        float | None, typer.Option(help="Of Page-Hinkley, in standard deviations.")
-    ] = None,
-) -> None:
-    """Judged pulls until a change of quality is found; false alarms in 2,000 pulls without one."""
-    with reporting():
-        from bandit.drift import DETECTORS, DetectorConfig
-        from simulator.detecting import Trial, binary, graded, measure, optimal
-        from simulator.errors import BadStudyError
-        from simulator.wheel import MODELS, load_wheel
+def ablation_rows(
+    found: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> Iterable[Sequence[str]]:
+    """One row for each policy.
 
-        if detector not in DETECTORS[:3]:
-            raise BadStudyError("--detector", detector, f"want one of {', '.join(DETECTORS[:3])}")
-        usual = DetectorConfig()
-        config = DetectorConfig(
-            name=next(name for name in DETECTORS if name == detector),
-            threshold=usual.threshold if threshold is None else threshold,
-        )
-        draw = graded(load_wheel((MODELS[0], MODELS[1])).quality[:, 1])
-        trials = [
-            *(Trial(f"graded, .92 to {to:g}", draw, 0.92, to) for to in (0.85, 0.75, 0.5)),
-            Trial("graded, .75 to .92", draw, 0.75, 0.92),
-            *(Trial(f"binary, .92 to {to:g}", binary, 0.92, to) for to in (0.75, 0.5)),
-            Trial("binary, .6 to .4", binary, 0.6, 0.4),
-        ]
-        rows = []
-        for trial in trials:
-            results = {str(detector): measure(trial, config, runs=runs)}
-            if trial.draw is binary:
-                results["cusum (told both rates)"] = optimal(trial, runs=runs)
-            for name, found in results.items():
-                cells = (f"{found.false_alarms:.1%}", f"{found.median:.0f}", f"{found.p90:.0f}")
-                rows.append((trial.name, name, *cells, f"{found.missed:.1%}"))
-        typer.echo(f"\n{runs} runs each, scores of {MODELS[1]}\n")
-        heads = (
-            "votes",
-            "detector",
-            "runs with a false alarm",
-            "median pulls",
-            "90 %",
-            "not in 600",
-        )
-        print_table(heads, rows)
+    Parameters
+    ----------
+    found
+        For each budget what the policies came to with a drift, and without one.
+    """
+    first, *_ = next(iter(found.values()))[0]
+    for policy in next(iter(found.values()))[0]:
+        cells: list[str] = []
+        for drop, calm in found.values():
+            phases = {phase["name"]: phase for phase in drop[policy]["phases"]}
+            cells += [f"{phases[name]['reward']:.4f}" for name in ("P2", "P3")]
+            cost = calm[first]["all"]["regret"] / calm[policy]["all"]["regret"] - 1.0
+            cells += [f"{calm[policy]['all']['reward']:.4f}", f"{cost:+.1%}"]
+            cells.append(shown(drop[policy]["all"]["spend_over_budget"], 2))
+        yield (policy, *cells)

@@ -17,7 +17,7 @@ Results = Mapping[str, Any]
 Series = Mapping[str, Any]
 Draw = Callable[..., None]
 
-_COLOURS = (
+COLOURS = (
     "#0b6e99", "#d9480f", "#7048e8", "#2b8a3e", "#c2255c", "#e8a200", "#495057", "#15aabf",
     "#845ef7", "#5c940d", "#a61e4d", "#868e96", "#1864ab", "#f76707",
 )  # fmt: skip
@@ -61,16 +61,33 @@ def line_chart(
     kind: str,
 ) -> bytes:
     """Lines with bands around them, ``svg`` or ``png``; every point is mean, low and high."""
-    with _style() as figure_class:
-        figure = figure_class(figsize=(7.2, 3.9), layout="constrained")
+
+    def draw(figure: Any) -> None:
         axes = figure.subplots()
-        for (name, points), colour in zip(lines.items(), _COLOURS, strict=False):
+        for (name, points), colour in zip(lines.items(), COLOURS, strict=False):
             mean, low, high = zip(*points, strict=True)
             axes.plot(x, mean, color=colour, lw=1.7, marker="o", ms=3, label=name)
             axes.fill_between(x, low, high, color=colour, alpha=0.18, lw=0)
         axes.set(xlabel=x_label, title=title)
         axes.set_ylim(bottom=0.0)
         axes.legend()
+
+    return draw_one(draw, kind=kind)
+
+
+def draw_one(
+    draw: Callable[[Any], None], *, kind: str, size: tuple[float, float] = (7.2, 3.9)
+) -> bytes:
+    """One picture, ``svg`` or ``png``, of so many inches.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    with _style() as figure_class:
+        figure = figure_class(figsize=size, layout="constrained")
+        draw(figure)
         return _svg(figure).encode() if kind == "svg" else _png(figure)
 
 
@@ -113,7 +130,7 @@ def _png(figure: Any) -> bytes:
 
 def _lines(results: Results) -> list[tuple[str, dict[str, Any]]]:
     return [
-        (name, {"color": _COLOURS[i % len(_COLOURS)], "lw": 1.0 if name in _QUIET else 1.7}
+        (name, {"color": COLOURS[i % len(COLOURS)], "lw": 1.0 if name in _QUIET else 1.7}
          | {"ls": "--" if name in _QUIET else "-"})
         for i, name in enumerate(results["policies"])
     ]  # fmt: skip

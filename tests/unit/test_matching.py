@@ -6,7 +6,7 @@ from bandit.pacing import PacerConfig
 from bandit.primitives import Arm, Estimate, Prediction
 from bandit.utility import Scenario
 from simulator.allowance import Allowance, AllowancePacer
-from simulator.cli_drift import _rivals
+from simulator.cli_drift import _rivals, ablation_rows
 from simulator.drift import DriftPlan, Phase
 from simulator.engine import Task, run_study, run_tasks
 from simulator.errors import BadStudyError
@@ -76,3 +76,20 @@ def test_rivals_that_cannot_be_matched_are_refused(match_, policies, said):
 def test_rivals_are_matched_only_if_asked_for():
     assert _rivals(None, "composed,linucb") == ()
     assert _rivals("linucb", "composed,linucb") == ("linucb",)
+
+
+def test_an_ablation_says_what_the_first_policy_costs_when_nothing_drifts():
+    def run(reward, regret):
+        phases = [{"name": name, "reward": reward} for name in ("P1", "P2", "P3")]
+        return {
+            "phases": phases,
+            "all": {"reward": reward, "regret": regret, "spend_over_budget": 0.5},
+        }
+
+    drop = {"full": run(0.8, 0.2), "without": run(0.7, 0.3)}
+    calm = {"full": run(0.8, 0.102), "without": run(0.8, 0.1)}
+    rows = list(ablation_rows({"tight": (drop, calm)}))
+    assert rows == [
+        ("full", "0.8000", "0.8000", "0.8000", "+0.0%", "0.50"),
+        ("without", "0.7000", "0.7000", "0.8000", "+2.0%", "0.50"),
+    ]
