@@ -59,11 +59,8 @@ class Cascades:
         for place, by in enumerate(self._house.levels):
             for name in {parts[place] for parts in joins.values()}:
                 held[name] = shifted(held[name], by, scenario)
-        sharpness = self._config.gamma / self._gaps.typical(scenario.name)
         for name, (edge, cloud) in joins.items():
-            held[name] = joined(
-                held[edge], held[cloud], scenario, told=self._house.told, sharpness=sharpness
-            )
+            held[name] = joined(held[edge], held[cloud], scenario, told=self._house.told)
         return held
 
     def gate(
@@ -261,14 +258,13 @@ def joined(
     scenario: Scenario,
     *,
     told: float,
-    sharpness: float,
 ) -> Estimate:
     """What a cascade is worth: its edge, and the right to ask the cloud once the answer is seen.
 
     With ``d`` the advantage of escalating before the answer is seen and ``s`` the deviation of what
     its signals add, normal, the gate escalates with probability ``Phi(d / s)`` and gains
     ``E[max(0, d + s Z)] = s phi(d / s) + d Phi(d / s)`` (the value of information; Howard,
-    "Information value theory", 1966), less what exploring either verdict costs.
+    "Information value theory", 1966). Exploring is left out: it costs as much beside a plain arm.
 
     Parameters
     ----------
@@ -276,19 +272,14 @@ def joined(
         The two arms by themselves, before anything was asked.
     told
         ``s`` in quality, above 0.
-    sharpness
-        Gamma of the gate's inverse-gap weighting, per unit of utility.
     """
     both = _both(edge, cloud, scenario)
     slope = _slope(scenario)
     gross = both.utility - edge.utility
     d = gross - (charge_of(both, scenario) - charge_of(edge, scenario))
-    explored = 1.0 / (2.0 + sharpness * abs(d))
     z = d / max(1e-9, told * (slope + scenario.quality_price))
-    below = 0.5 * math.erfc(-z / math.sqrt(2.0))
-    density = math.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
-    share = explored + (1.0 - 2.0 * explored) * below
-    gained = (1.0 - 2.0 * explored) * density * told
+    share = 0.5 * math.erfc(-z / math.sqrt(2.0))
+    gained = told * math.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
     quality = _mix(share, edge.quality, both.quality)
     return Estimate(
         None if quality is None else clipped(quality + gained),
