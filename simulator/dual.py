@@ -16,13 +16,16 @@ from bandit.primitives import Arm, Prediction
 from bandit.utility import Scenario
 
 _STEP = 0.1
-_LOWEST, _HIGHEST = -8.0, 12.0
-"""How far the logarithm of the price may move; at the lowest a budget's bill is next to nothing."""
+_LEAST_CHARGE = 0.01
+"""What the dearest arm is charged at the lowest price, in reward: next to nothing."""
+_HIGHEST = 12.0
+"""How far the logarithm of the price may rise."""
 _REPAID = 100.0
 """Bills over which a debt is repaid."""
+_MOST_DEBT, _MOST_BILLS = 50.0, 10.0
+"""Budgets, and largest bills expected, that are owed at most: what is more is forgiven."""
 _KEEP = 0.98
-_FASTEST = 0.5
-"""Most of the budget that repaying takes, or that making up for thrift adds."""
+"""What a bill's weight becomes with every later one, where bills are held against forecasts."""
 
 
 class Pacer(Protocol):
@@ -65,21 +68,27 @@ class DualPacer:
     def completed(self, prediction: Prediction, cost_usd: float) -> None:
         """Count a bill."""
         over = cost_usd / self._budget_usd - 1.0
-        most = _FASTEST * _REPAID
+        most = min(_MOST_DEBT, _MOST_BILLS * self._largest)
         self._debt = max(-most, min(most, self._debt + over))
         expected = _expected_usd(prediction, cost_usd) / self._budget_usd
         # What is foretold counts as far as it came true.
         self._foretold = _KEEP * self._foretold + expected
         self._paid = _KEEP * self._paid + over + 1.0
-        expected *= self._paid / self._foretold
+        expected *= self._paid / max(1e-9, self._foretold)
         self._largest = max(self._largest, expected)
         # Where a bill is worth many budgets, each moves the price less.
         step = _STEP / math.sqrt(1.0 + self._largest)
         log = self._log + step * (expected - 1.0 + self._debt / _REPAID)
-        self._log = max(_LOWEST, min(_HIGHEST, log))
+        self._log = max(self._lowest(prediction, cost_usd), min(_HIGHEST, log))
         if self._log != log:
             # No price could have kept the budget: there is nothing to make up for.
             self._debt = 0.0
+
+    def _lowest(self, prediction: Prediction, cost_usd: float) -> float:
+        """The least logarithm of the price: from below it, the way back up would be long."""
+        known = (e.cost_usd for e in prediction.estimates if e.cost_usd is not None)
+        dearest = max(cost_usd, self._budget_usd, *known)
+        return math.log(_LEAST_CHARGE / (0.1 * dearest / self._budget_usd))
 
 
 def _expected_usd(prediction: Prediction, cost_usd: float) -> float:

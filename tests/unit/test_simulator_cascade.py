@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from bandit.gate import VERDICTS
+from bandit.primitives import Estimate, Prediction
 from simulator.answers import read_signals, signal_columns
 from simulator.cascade_study import at_budget, budget_of, oracle_quality
 from simulator.drift import NO_DRIFT, Event
 from simulator.driver import Driver
+from simulator.dual import DualPacer
 from simulator.engine import Task, run_task
 from simulator.errors import BadStudyError, BadTableError
 from simulator.gate_study import auroc, calibration_error, learning, swapped
@@ -123,6 +125,29 @@ def test_spend_meets_the_budget_whatever_stage_decides():
     made = study(1000, policies=("pre-only[pacer=dual]", "always-cascade"))
     for runs in at_budget(made, 0.5, workers=1).values():
         assert runs[:, 3] == pytest.approx(1.0, abs=0.15)
+
+
+def test_a_budget_is_kept_while_the_price_that_keeps_it_rises():
+    """Someone who pays two budgets whenever that is worth more than it is charged, worth three
+    times as much after 2,000 bills. Debts are repaid, so that the last 1,000 bills come to what
+    they should but for the debt at either end, which is below 30: .03. Steps against every bill
+    alone would lag behind, by a twentieth and more."""
+    pacer, rng, bills = DualPacer(1.0), np.random.default_rng(0), []
+    for t in range(2000):
+        worth = rng.random() * 3.0 ** (t / 2000)
+        bills.append(2.0 if worth > 2.0 * pacer.price else 0.0)
+        pacer.completed(Prediction((), (), ""), bills[-1])
+    assert np.mean(bills[1000:]) == pytest.approx(1.0, abs=0.03)
+
+
+def test_a_forecast_that_never_comes_true_does_not_keep_the_price_up():
+    """It expects three budgets a query and pays nothing: without a look at the bills the price
+    would rise for ever."""
+    pacer = DualPacer(1.0)
+    foretold = Prediction(("cloud",), (1.0,), "", (Estimate(0.5, 3.0, 1.0, 0.5),))
+    for _ in range(200):
+        pacer.completed(foretold, 0.0)
+    assert pacer.price < 0.01
 
 
 def test_the_oracle_of_a_budget_lies_between_the_edge_and_the_best_of_both():
