@@ -40,7 +40,7 @@ class PolicySettings(Section):
     )
     gamma_votes: GammaVotes = Field(
         default=625,
-        description="votes until gamma is reached, from a quarter; 0 keeps it constant",
+        description="votes until gamma is reached, from a tenth; 0 keeps it constant",
     )
     floor: Floor = Field(default=0.02, description="least probability of an eligible arm")
     drift: bool = Field(default=True, description="whether composed handles drift")

@@ -7,6 +7,7 @@ from bandit.alarm import Alarm
 from bandit.errors import NoEligibleArmError
 from bandit.pacing import affordable_floor, lowered
 from bandit.policies.archive import read_policy, write_archive
+from bandit.policies.beginning import head_start
 from bandit.policies.cascades import SHARPER, Cascades, judged_pair, taught_elsewhere
 from bandit.policies.config import PolicyConfig
 from bandit.policies.doubt import Doubt
@@ -143,7 +144,7 @@ class ComposedPolicy:
         record = self._lookout.record(block)
         offset = record.offsets if offsets is None else offsets
         quality = heads.common + heads.difference[block] + offset[QUALITY]
-        quality += arm.features.get("quality_shift", 0.0)
+        quality += arm.features.get("quality_shift", 0.0) + head_start(arm, self._n_votes)
         cost = latency = None
         if heads.cost is not None:
             log_ratio = heads.cost[block] + offset[COST]
@@ -264,7 +265,8 @@ class ComposedPolicy:
     def explain(self, context: Context, arms: Sequence[Arm]) -> Mapping[str, Mapping[str, float]]:
         """Each feature's share of each arm's predicted quality; they sum to it, less the prior.
 
-        ``drift`` is the correction since the arm changed, ``quality_shift`` that of its judge.
+        ``drift`` is the correction since the arm changed, ``quality_shift`` that of its judge,
+        ``head_start`` what its tier is trusted with while there are few votes.
         """
         x = self._layout.flatten(context)
         names = self._layout.names()
@@ -273,6 +275,7 @@ class ComposedPolicy:
                 **dict(zip(names, self._oracles.contributions(x, block).tolist(), strict=True)),
                 "drift": self._lookout.record(block).offsets[QUALITY],
                 "quality_shift": arm.features.get("quality_shift", 0.0),
+                "head_start": head_start(arm, self._n_votes),
             }
             for arm in arms
             for block in [self._block(arm)]

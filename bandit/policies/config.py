@@ -35,7 +35,7 @@ class PolicyConfig:
         Sharpness of inverse-gap weighting, per unit of typical gap. At a gap of typical size and
         two arms the other arm has 1 / (2 + gamma).
     gamma_votes
-        Votes, at least 0, after which ``composed`` has reached ``gamma``: it begins at a quarter
+        Votes, at least 0, after which ``composed`` has reached ``gamma``: it begins at a tenth
         and ends at four times. 0 keeps it constant; so does a price of money.
     floor
         Smallest probability of an eligible arm, in (0, 0.5].

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-_BLUNTEST = 0.25
+_BLUNTEST = 0.1
 _SHARPEST = 4.0
 
 
@@ -42,13 +42,13 @@ def growing(gamma: float, n_votes: int, votes: int) -> float:
     """Gamma after ``n_votes``, where ``gamma`` is that of after ``votes``; constant if those are 0.
 
     It grows with the square root of what was learned (Foster and Rakhlin, "Beyond UCB", 2020,
-    theorem 1), from a quarter to four times: what is not known yet is looked at, and a world that
+    theorem 1), from a tenth to four times: what is not known yet is looked at, and a world that
     drifts never ceases to be.
 
     Examples
     --------
     >>> [growing(20.0, n, 625) for n in (0, 625, 2500, 10**6)]
-    [5.0, 20.0, 40.0, 80.0]
+    [2.0, 20.0, 40.0, 80.0]
     """
     if votes == 0:
         return gamma

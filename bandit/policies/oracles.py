@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bandit.policies.beginning import NO_PULL, Pull
 from bandit.policies.inputs import Blocks, Layout, key_of
 from bandit.policies.lookout import token_price
 from bandit.policies.magnitude import Magnitude
@@ -60,17 +61,19 @@ class Oracles:
             layout.schema.keys() - {"embedding", "cluster", "image_embedding"}
         )
         self.blocks = Blocks(state.get("arms", ()))
-        self._begin_quality(blobs)
+        self._begin_quality(blobs, state)
         self.cost = Magnitude(len(self._small), saved=blobs.get("cost"))
         self.latency = Magnitude(len(self._small), saved=blobs.get("latency"))
         self.cost.smear = {k: list(v) for k, v in state.get("cost_smear", {}).items()}
         self.latency.smear = {k: list(v) for k, v in state.get("latency_smear", {}).items()}
 
-    def _begin_quality(self, blobs: Mapping[str, bytes]) -> None:
+    def _begin_quality(self, blobs: Mapping[str, bytes], state: Mapping[str, Any]) -> None:
         n = self._layout.n_features
         self._common = Regressor(n, n_blocks=1, saved=blobs.get("common"))
         self._difference = Regressor(n, saved=blobs.get("difference"))
         self._mirrored = Regressor(n, saved=blobs.get("mirrored"))
+        # A policy that was saved before there was any pull had none.
+        self._pull = Pull(n, state.get("pull", NO_PULL if state else None))
 
     # -- expecting ------------------------------------------------------------------------------
 
@@ -80,7 +83,8 @@ class Oracles:
         n, small = len(self.blocks.arms) + 1, self.small(x)
         costly = scenario.w_cost > 0.0 or scenario.cost_price > 0.0
         slow = scenario.w_latency > 0.0 or scenario.latency_price > 0.0
-        own, mirrored = (m.predict_blocks(x, n) for m in (self._difference, self._mirrored))
+        pulled = self._pull(x)
+        own, mirrored = (m.predict_blocks(pulled, n) for m in (self._difference, self._mirrored))
         return Heads(
             _PRIOR_QUALITY + self._common.predict(x),
             [(a + b) / 2.0 for a, b in zip(own, mirrored, strict=True)],
@@ -94,8 +98,10 @@ class Oracles:
 
     def modelled(self, x: FloatVector, block: int) -> float:
         """Quality by the models alone, without correction."""
-        own, mirrored = self._difference.predict(x, block), self._mirrored.predict(x, block)
-        return _PRIOR_QUALITY + self._common.predict(x) + (own + mirrored) / 2.0
+        return _PRIOR_QUALITY + self._common.predict(x) + self._apart(self._pull(x), block)
+
+    def _apart(self, x: FloatVector, block: int) -> float:
+        return (self._difference.predict(x, block) + self._mirrored.predict(x, block)) / 2.0
 
     def expected_latency_s(self, key: str, log_ratio: float) -> float:
         """Seconds of an answer, given what the model says."""
@@ -112,7 +118,8 @@ class Oracles:
 
     def contributions(self, x: FloatVector, block: int) -> NDArray[np.float32]:
         """What each feature adds to `modelled`, shape (n_features,); the prior is left out."""
-        own, mirrored = (m.contributions(x, block) for m in (self._difference, self._mirrored))
+        pulled = self._pull(x)
+        own, mirrored = (m.contributions(pulled, block) for m in (self._difference, self._mirrored))
         return self._common.contributions(x) + (own + mirrored) / 2.0
 
     # -- learning -------------------------------------------------------------------------------
@@ -137,6 +144,8 @@ class Oracles:
         # Each part learns what the other leaves over, so that an arm seen rarely is not
         # explained away by the one seen often. Averages lag: they would leave too much.
         target = quality - _PRIOR_QUALITY
+        if not self._pull.over:
+            self._note_apart(x, block, target)
         common = self._common.predict_latest(x)
         own = self._difference.predict_latest(x, block)
         mirrored = self._mirrored.predict_latest(x, block)
@@ -148,9 +157,15 @@ class Oracles:
         self._common.learn(x, target - (own + mirrored) / 2.0, weight=weight)
         return said
 
+    def _note_apart(self, x: FloatVector, block: int, target: float) -> None:
+        usual = self._apart(self._pull.mean, block)
+        apart = self._apart(x, block) - usual
+        left = target - self._common.predict(x) - usual
+        self._pull.note(x, apart=apart, left=left)
+
     def forget_quality(self) -> None:
         """Make the models of quality what they were before anything was learned."""
-        self._begin_quality({})
+        self._begin_quality({}, {})
 
     def give_away(self, block: int, arm: Arm) -> None:
         """Give the block of a digest that is long gone to another."""
@@ -166,6 +181,7 @@ class Oracles:
         """All but the regressions, as JSON-ready data."""
         return {
             "arms": self.blocks.arms,
+            "pull": self._pull.state(),
             "cost_smear": self.cost.smear,
             "latency_smear": self.latency.smear,
         }

@@ -130,3 +130,35 @@ def test_another_price_acts_on_the_next_query_without_relearning():
     after = policy.predict(at, (EDGE, dear), PRESETS["balanced"]).estimates[1].cost_usd
     assert after == pytest.approx(10 * before, rel=1e-6)
     assert before == pytest.approx(0.004, rel=0.1)
+
+
+def test_few_votes_do_not_hide_which_arm_is_better():
+    """60 votes with noise .3 on eight features that say nothing; the cloud is better by .2. No
+    query is better off at the edge. A policy that believes all that 60 votes say of features
+    thinks so of .08 of fresh queries (this test with the pull off); allowed is half of that."""
+    shares = []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        policy = make_policy(PolicyConfig("composed", SCHEMA))
+        for _ in range(60):
+            at = anything(rng)
+            prediction = policy.predict(at, (EDGE, CLOUD), QUALITY)
+            arm = ("edge", "cloud")[int(rng.random() < 0.5)]
+            quality = (0.7 if arm == "cloud" else 0.5) + 0.3 * rng.standard_normal()
+            policy.learn(
+                Interaction(
+                    Decision(
+                        "d", at, (EDGE, CLOUD), QUALITY, prediction, arm, 0.5, "policy",
+                        datetime(2026, 1, 1, tzinfo=UTC),
+                    ),
+                    Reward(quality=min(1.0, max(0.0, quality))),
+                )
+            )  # fmt: skip
+        fresh = [policy.predict(anything(rng), (EDGE, CLOUD), QUALITY) for _ in range(500)]
+        shares.append(np.mean([p.estimates[0].utility > p.estimates[1].utility for p in fresh]))
+    assert np.mean(shares) < 0.04
+
+
+def anything(rng):
+    x = rng.standard_normal(8).astype(np.float32)
+    return Context({"constant": np.ones(1, np.float32), "embedding": x}, "test")

@@ -1,0 +1,72 @@
+"""What is believed while there are few votes."""
+
+import json
+
+import numpy as np
+import pytest
+
+from bandit.policies.beginning import NO_PULL, Pull, head_start
+from bandit.primitives import Arm
+
+EDGE, CLOUD, CASCADE = (Arm(tier, tier, "m") for tier in ("edge", "cloud", "cascade"))
+
+
+def taught(n, *, slope=1.0, noise=0.1, apart=0.1, seed=0):
+    """A pull after ``n`` votes that leave over ``slope`` of what was said, plus noise."""
+    rng = np.random.default_rng(seed)
+    pull = Pull(3)
+    for _ in range(n):
+        said = apart * rng.standard_normal()
+        left = slope * said + noise * rng.standard_normal()
+        pull.note(rng.standard_normal(3).astype(np.float32) + 5.0, apart=said, left=left)
+    return pull
+
+
+def test_the_cloud_begins_ahead_and_votes_end_that():
+    assert [head_start(CLOUD, n) for n in (0, 20, 180)] == pytest.approx([0.15, 0.075, 0.015])
+    assert head_start(EDGE, 0) == head_start(CASCADE, 0) == 0.0
+
+
+def test_before_any_vote_queries_do_not_differ():
+    assert np.array_equal(Pull(3)(np.array([1.0, 2.0, 3.0], np.float32)), np.zeros(3))
+
+
+def test_what_told_queries_apart_is_believed_soon():
+    """200 votes, the last 100 of which count: a slope of 1 is known to .1 / (.1 √100) = .1, and
+    shrunk by .1 / (100 · .01 + .1) = .09."""
+    assert taught(200).slope > 1.0 - 0.09 - 4 * 0.1
+
+
+def test_what_told_them_apart_wrongly_is_not():
+    """As above, around 0; what is left is what 100 votes are worth by themselves, .2."""
+    assert taught(100, slope=0.0).slope < 0.2 + 4 * 0.1
+    assert taught(100, slope=-1.0).slope == 0.2
+
+
+def test_a_query_is_pulled_to_the_mean_by_what_is_not_believed():
+    pull = taught(300, slope=0.0)
+    x = np.array([9.0, 5.0, -1.0], np.float32)
+    assert pull(x) == pytest.approx(pull.mean + pull.slope * (x - pull.mean), abs=1e-5)
+    assert pull.mean == pytest.approx([5.0] * 3, abs=0.3)
+
+
+def test_after_five_hundred_votes_it_is_over():
+    pull = taught(500, slope=-1.0)
+    x = np.array([9.0, 5.0, -1.0], np.float32)
+    assert pull.over
+    assert pull(x) is x
+
+
+def test_the_state_continues_exactly():
+    first = taught(50)
+    second = Pull(3, json.loads(json.dumps(first.state())))
+    x = np.array([1.0, 2.0, 3.0], np.float32)
+    for pull in (first, second):
+        pull.note(x, apart=0.3, left=0.1)
+    assert np.array_equal(first(x), second(x))
+    assert first.state() == second.state()
+
+
+def test_a_policy_that_was_saved_without_one_is_not_pulled():
+    x = np.array([1.0, 2.0, 3.0], np.float32)
+    assert Pull(3, NO_PULL)(x) is x
