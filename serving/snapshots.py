@@ -27,6 +27,7 @@ from bandit.policy import Policy
 from bandit.primitives import Arm, Context, Decision, Prediction
 from bandit.utility import Scenario
 from feedback.log import DecisionLog, Snapshot
+from serving.outages import Outage
 
 PolicyMaker: TypeAlias = Callable[[], Policy]
 """Makes a fresh policy that has learned nothing; every call makes the same one."""
@@ -155,6 +156,7 @@ class PolicyHolder:
         self._n_resolved = n_resolved
         self._resolved: OrderedDict[str, Policy] = OrderedDict()
         self._seen: str | None = None
+        self._outage = Outage(_LOG, "cannot look for a newer policy")
         self.refused: str | None = None
         self.current = _fresh(make_policy)
 
@@ -166,15 +168,15 @@ class PolicyHolder:
         """
         try:
             version = await self._log.latest_version()
-            if version is None or version == self._seen:
-                return False
-            snapshot = await self._log.get_snapshot(version)
+            known = version is None or version == self._seen
+            snapshot = None if known else await self._log.get_snapshot(version or "")
         except PointsmanError as error:
-            _LOG.warning("cannot look for a newer policy: %s", error)
+            self._outage.failed(error)
             return False
+        self._outage.worked()
         if snapshot is None:
             return False
-        self._seen = version
+        self._seen = snapshot.version
         return self._swap(snapshot)
 
     async def resolve(self, version: str) -> Policy:

@@ -23,6 +23,7 @@ from serving.errors import (
     ServingError,
     SettingsError,
 )
+from serving.outages import Outage
 from serving.pacing import PacerBoard
 from serving.purse import BudgetError, Lease, Purse, Tags
 from serving.steering import Aim, ObjectiveBoard
@@ -199,11 +200,13 @@ class Treasury(Purse):
 
     async def run(self, *, every_s: float) -> None:
         """Follow balances and bills until cancelled."""
+        outage = Outage(_LOG, "budgets cannot be followed")
         while True:
             try:
                 await self.step()
+                outage.worked()
             except PointsmanError as error:
-                _LOG.warning("budgets cannot be followed: %s", error)
+                outage.failed(error)
             except Exception:  # noqa: BLE001 - nothing may end this for good
                 _LOG.exception("budgets cannot be followed")
             await asyncio.sleep(every_s)
