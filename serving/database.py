@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import tempfile
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 
@@ -30,7 +31,7 @@ async def start_database(settings: Settings, stack: AsyncExitStack) -> str:
     LogUnavailableError
         If the embedded Postgres does not start.
     SettingsError
-        If the configured DSN is none.
+        If the configured DSN is none, or the data folder cannot be used.
     """
     if settings.database.dsn is not None:
         dsn = _configured_dsn(settings)
@@ -40,13 +41,32 @@ async def start_database(settings: Settings, stack: AsyncExitStack) -> str:
             _LOG.warning("database away", error=str(error), then="serving without it")
             background(stack, _upgrade_later(dsn))
         return dsn
-    postgres = EmbeddedPostgres(settings.postgres_dir)
+    postgres = embedded(settings)
     # Registered first: a start that is cancelled half way is undone too.
     stack.push_async_callback(asyncio.to_thread, postgres.stop)
     dsn = await asyncio.to_thread(postgres.start)
     await asyncio.to_thread(_upgrade, dsn)
     background(stack, _keep_running(postgres))
     return dsn
+
+
+def embedded(settings: Settings) -> EmbeddedPostgres:
+    """The embedded Postgres of the data folder, not started.
+
+    Raises
+    ------
+    SettingsError
+        If the folder cannot be made or written.
+    """
+    folder = settings.postgres_dir
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        why = f"{settings.database.data_dir} cannot be written ({error.strerror})"
+        raise SettingsError("database.data_dir", why, "name another folder") from error
+    return EmbeddedPostgres(folder)
 
 
 async def _keep_running(postgres: EmbeddedPostgres) -> None:
@@ -95,8 +115,10 @@ def migrate(settings: Settings) -> None:
     ------
     LogUnavailableError
         If the database cannot be reached.
+    SettingsError
+        If the data folder cannot be used.
     """
-    postgres = None if settings.database.dsn else EmbeddedPostgres(settings.postgres_dir)
+    postgres = None if settings.database.dsn else embedded(settings)
     try:
         _upgrade(postgres.start() if postgres else _configured_dsn(settings))
     finally:

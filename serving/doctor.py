@@ -14,9 +14,9 @@ from typing import Literal, TypeAlias
 from bandit.errors import PointsmanError
 from features.errors import FeatureError
 from features.model_store import locate
-from feedback.postgres import EmbeddedPostgres
 from serving.arm_sections import ArmSettings
 from serving.backends.edge import bundled_model
+from serving.database import embedded
 from serving.keys import KeyRing, check_exposure
 from serving.pricing import choose_price
 from serving.settings import Settings
@@ -183,11 +183,15 @@ def _disk(settings: Settings) -> Finding:
 def _database(settings: Settings) -> Finding:
     if settings.database.dsn is not None:
         return _remote(settings.database.dsn.get_secret_value())
-    postgres = EmbeddedPostgres(settings.postgres_dir)
+    remedy = "set database.dsn, or mend the folder"
+    try:
+        postgres = embedded(settings)
+    except PointsmanError as error:
+        return Finding("database", "problem", str(error), remedy)
     try:
         postgres.start()
     except PointsmanError as error:
-        return Finding("database", "problem", str(error), "set database.dsn, or mend the folder")
+        return Finding("database", "problem", str(error), remedy)
     finally:
         postgres.stop()
     return Finding("database", "ok", f"embedded Postgres in {settings.postgres_dir}")

@@ -267,6 +267,13 @@ class KeyRing:
             _LOG.warning("a first API key was made: requests without one are refused from now on")
 
     def _write(self, records: Mapping[str, KeyRecord]) -> None:
+        try:
+            self._replace(records)
+        except OSError as error:
+            why = f"{self._path} cannot be written ({error.strerror})"
+            raise SettingsError("database.data_dir", why, "name another folder") from error
+
+    def _replace(self, records: Mapping[str, KeyRecord]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         rows = [asdict(record) for record in records.values()]
         scratch = self._path.with_suffix(".tmp")
@@ -301,7 +308,7 @@ def _public_part(token: str) -> str:
 def _stamp(path: Path) -> tuple[int, int, int] | None:
     try:
         found = path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
 

@@ -237,6 +237,17 @@ def test_a_taken_port_is_named(server, tmp_path):
     assert running.process.returncode == 2
 
 
+@pytest.mark.parametrize("command", [("serve", "--port", "0"), ("migrate",), ("doctor",)])
+def test_a_data_folder_that_cannot_be_written_is_named(tmp_path, command):
+    (tmp_path / "file").touch()
+    done = RunningServer(data_dir=tmp_path / "file").cli(*command)
+    assert done.returncode == (1 if command == ("doctor",) else 2)
+    said = " ".join((done.stdout + done.stderr).split())
+    assert "database.data_dir: " in said
+    assert "cannot be written (Not a directory)" in said
+    assert "Traceback" not in said
+
+
 def test_check_prints_the_settings_without_secrets(server, tmp_path):
     config = tmp_path / "p.yaml"
     config.write_text("cloud: {base_url: 'https://x/v1', model: m, api_key: hunter2}\n")

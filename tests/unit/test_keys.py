@@ -190,6 +190,13 @@ def test_a_damaged_file_is_named(tmp_path):
         ring(tmp_path).authenticate(None)
 
 
+def test_a_folder_that_cannot_be_written_is_named_with_its_setting(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match=r"database\.data_dir: .*file/keys\.json cannot be"):
+        ring(tmp_path / "file").create(["admin"], name="", now=now)
+    assert ring(tmp_path / "file").list() == []
+
+
 def test_beyond_loopback_a_valid_key_is_needed(tmp_path):
     keys = ring(tmp_path)
     check_exposure("127.0.0.1", keys)
