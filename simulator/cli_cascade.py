@@ -114,7 +114,7 @@ def _error(values: Any) -> float:
 def _show_gate(study: Any) -> None:
     from simulator.gate_study import GateScore, learning, swapped
 
-    heads = ("gate", "AUROC", "ECE", "AUROC of the prompt alone")
+    heads = ("gate", "AUROC", "ECE", "ECE by chance alone", "AUROC of the prompt alone")
 
     def rows(
         stages: Callable[[Any, int], Iterable[tuple[str, GateScore]]],
@@ -125,7 +125,7 @@ def _show_gate(study: Any) -> None:
                 pooled.setdefault(name, []).append(score)
         for name, scores in pooled.items():
             numbers = [[s.auroc for s in scores], [s.ece for s in scores]]
-            numbers.append([s.prompt_auroc for s in scores])
+            numbers += [[s.chance_ece for s in scores], [s.prompt_auroc for s in scores]]
             yield (name, *(_spread(values) for values in numbers))
 
     typer.echo(f"\n{study.table.name}: the gate on {study.arms[0]}, {len(study.seeds)} orders\n")

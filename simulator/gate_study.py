@@ -3,8 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
 
 from bandit.policies.composed import ComposedPolicy
 from bandit.policies.config import PolicyConfig
@@ -20,6 +23,7 @@ _UNJUDGED = 200
 _TESTED = 1_000
 _BINS = 10
 _BIN_ROWS = 60
+Rows: TypeAlias = NDArray[np.int64]
 _WHEN = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -27,11 +31,17 @@ _WHEN = datetime(1970, 1, 1, tzinfo=UTC)
 class GateScore:
     """Area under the ROC curve and expected calibration error, on rows that were never learned.
 
-    ``prompt_auroc`` is that of what the policy expects before the answer is seen.
+    Attributes
+    ----------
+    chance_ece
+        What the error would be if every expectation were exactly right, for as many answers.
+    prompt_auroc
+        That of what the policy expects before the answer is seen.
     """
 
     auroc: float
     ece: float
+    chance_ece: float
     prompt_auroc: float
 
 
@@ -68,13 +78,43 @@ def calibration_error(expected: Floats, quality: Floats) -> float:
     return sum(gaps) / len(order)
 
 
+def chance_error(expected: Floats, rng: Generator, *, n: int = 200) -> float:
+    """The `calibration_error` of expectations that are exactly right, for answers right or wrong.
+
+    Examples
+    --------
+    >>> chance_error(np.ones(120), np.random.default_rng(0))
+    0.0
+    """
+    sure = np.clip(expected, 0.0, 1.0)
+    truths = (rng.random((n, len(sure))) < sure).astype(np.float64)
+    return float(np.mean([calibration_error(sure, truth) for truth in truths]))
+
+
+def held_out(study: Study, rng: Generator) -> tuple[Rows, Rows]:
+    """Rows to learn from and rows to be tested on, no prompt in both, either in a random order.
+
+    Tested are those beyond what the labels need, between a fifth of the table and a thousand.
+    """
+    prompts = np.unique(np.array(study.table.prompts, dtype=object), return_inverse=True)[1]
+    place = rng.permutation(int(prompts.max()) + 1)[prompts]
+    rows = np.lexsort((rng.random(len(place)), place))
+    n = len(rows)
+    wanted = min(_TESTED, max(n // 5, n - LABELS[-1]))
+    # Whole prompts only: those from which on enough rows are left.
+    first = place[rows[n - wanted]]
+    learned = rows[place[rows] < first] if first > 0 else rows[: n - wanted]
+    return rng.permutation(learned), rows[len(learned) :]
+
+
 class _Class:
     """One policy, taught edge answers of a table's rows in a random order."""
 
     def __init__(self, study: Study, seed: int) -> None:
         self._study = study
         self._contexts: list[Context] = study.bank.contexts()
-        self._rows = np.random.default_rng([seed, 8]).permutation(len(study.table))
+        self._rng = np.random.default_rng([seed, 8])
+        self._rows, self._tested = held_out(study, self._rng)
         self._next = 0
         self._policy = ComposedPolicy(PolicyConfig("composed", dict(study.bank.sizes)))
 
@@ -86,8 +126,8 @@ class _Class:
             Arm(last, "cloud", last, 1.0, 3.0),
         )
 
-    def answer(self, column: int, n: int, *, judged: bool) -> None:
-        """Let the model of ``column`` answer ``n`` further rows."""
+    def answer(self, column: int, n: int, *, judged: bool) -> int:
+        """Let the model of ``column`` answer ``n`` further rows; how many have answers by now."""
         arms, table = self.arms(column), self._study.table
         shown = table.signals[table.models[column]]
         for row in self._rows[self._next : self._next + n]:
@@ -99,16 +139,17 @@ class _Class:
             quality = float(table.quality[row, column]) if judged else None
             reward = Reward(quality=quality, latency_s=1.0)
             self._policy.learn(Interaction(decision, reward, signals=shown[row]))
-        self._next += n
+        self._next = min(self._next + n, len(self._rows))
+        return self._next
 
     def start_over(self) -> None:
         """The votes on the first answers come only now."""
         self._next = 0
 
     def score(self, column: int) -> GateScore:
-        """The gate on rows that come later."""
+        """The gate on prompts that it never learns from."""
         arms, table, scenario = self.arms(column), self._study.table, self._study.scenario
-        rows = self._rows[-min(_TESTED, len(self._rows) - self._next) :]
+        rows = self._tested
         shown = table.signals[table.models[column]]
         found = [
             self._policy.gate(self._contexts[row], *arms, scenario, shown[row]).estimates[0]
@@ -121,7 +162,8 @@ class _Class:
         quality = table.quality[rows, column]
         good = (quality >= min(0.999, float(np.median(quality)))).astype(np.float64)
         error = calibration_error(expected, quality)
-        return GateScore(auroc(expected, good), error, auroc(prior, good))
+        chance = chance_error(expected, self._rng)
+        return GateScore(auroc(expected, good), error, chance, auroc(prior, good))
 
 
 def learning(study: Study, seed: int) -> Iterator[tuple[str, GateScore]]:
@@ -133,9 +175,8 @@ def learning(study: Study, seed: int) -> Iterator[tuple[str, GateScore]]:
     pupil.start_over()
     done = 0
     for n in LABELS[1:]:
-        pupil.answer(0, n - done, judged=True)
-        done = n
-        yield f"{n:,} labels", pupil.score(0)
+        done = pupil.answer(0, n - done, judged=True)
+        yield f"{done:,} labels", pupil.score(0)
 
 
 def swapped(study: Study, seed: int) -> Iterator[tuple[str, GateScore]]:
