@@ -103,7 +103,8 @@ def draw_courses(panels: Sequence[Panel], kind: str) -> bytes:
         for (above, below), panel in zip(grid.T, panels, strict=True):
             _fill(above, below, panel)
         arms = sorted({panel.arm for panel in panels})
-        grid[0, 0].set(ylabel="share of " + (arms[0] if len(arms) == 1 else "the arm"))
+        named = arms[0] if len(arms) == 1 else "the arm"
+        grid[0, 0].set_ylabel(f"share of\n{named}", fontsize=8)
         paced = panels[0].paced
         grid[1, 0].set(ylabel="spend / budget so far" if paced else "$ per 1,000 queries")
         figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
