@@ -39,6 +39,13 @@ class NoEligibleArmError(BanditError):
         self.why = why
 
 
+class NoGateError(BanditError):
+    """A gate was asked for of a policy that has none."""
+
+    def __init__(self, policy: str) -> None:
+        super().__init__(f"policy {policy!r} has no gate: ask bandit.gate.gatekeeper_of first")
+
+
 class BadInteractionError(BanditError):
     """An interaction that must not be learned, with the field that is wrong."""
 

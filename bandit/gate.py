@@ -19,6 +19,10 @@ VERDICTS: tuple[Verdict, Verdict] = ("accept", "escalate")
 class Gatekeeper(Protocol):
     """A policy that can also decide the second stage; one that cannot has no cascade to offer."""
 
+    @property
+    def has_gate(self) -> bool:
+        """Whether it can now: one that stands around others can as far as those can."""
+
     def gate(
         self,
         context: Context,
@@ -49,3 +53,8 @@ class Gatekeeper(Protocol):
         BadInteractionError
             If a signal is not finite.
         """
+
+
+def gatekeeper_of(policy: object) -> Gatekeeper | None:
+    """The policy, if it has a gate now; None if it has not."""
+    return policy if isinstance(policy, Gatekeeper) and policy.has_gate else None

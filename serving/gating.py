@@ -7,7 +7,7 @@ from typing import Protocol
 
 from numpy.random import Generator
 
-from bandit.gate import VERDICTS, Gatekeeper
+from bandit.gate import VERDICTS, Gatekeeper, gatekeeper_of
 from bandit.policy import Policy
 from bandit.primitives import Arm, Decision, Prediction, Verdict
 from bandit.sampling import draw
@@ -74,15 +74,15 @@ class Gate:
         in the log, and asked again.
         """
         kept = {arm.arm_id: arm for arm in decision.arms}
-        policy = self._holder.current
-        cause = _obstacle(policy, decision, parts, kept)
-        if cause or not isinstance(policy, Gatekeeper):
+        keeper = gatekeeper_of(self._holder.current)
+        cause = _obstacle(keeper, decision, parts, kept)
+        if cause or keeper is None:
             # An arm in trouble is no way out: what is there is delivered.
             fine = well_formed(signals) or parts[1] not in kept
             return forced("accept" if fine else "escalate", cause)
         edge, cloud = (kept[part] for part in parts)
         try:
-            prediction = policy.gate(decision.context, edge, cloud, decision.scenario, signals)
+            prediction = keeper.gate(decision.context, edge, cloud, decision.scenario, signals)
             _check(prediction)
         except Exception:  # noqa: BLE001 - learning may break, serving may not
             _LOG.exception("the gate could not be asked; well-formed answers are accepted")
@@ -92,10 +92,10 @@ class Gate:
 
 
 def _obstacle(
-    policy: Policy, decision: Decision, parts: tuple[str, str], kept: Mapping[str, Arm]
+    keeper: Gatekeeper | None, decision: Decision, parts: tuple[str, str], kept: Mapping[str, Arm]
 ) -> str:
     """Why the policy cannot be asked, in the words of `Gating.cause`; empty if it can."""
-    if not isinstance(policy, Gatekeeper):
+    if keeper is None:
         return "no_gate"
     if not decision.context.features_ok:
         return "no_features"

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from bandit.gate import Gatekeeper
+from bandit.gate import gatekeeper_of
 from bandit.policy import Policy
 from bandit.primitives import Arm, Context, Decision, Prediction
 from bandit.sampling import draw
@@ -102,10 +102,11 @@ class Driver:
         return None if self._callers.panel is None else self._callers.panel.counts
 
     def _second_stage(self, world: World, config: DriveConfig) -> SecondStage | None:
-        if not (config.cascade and isinstance(self._policy, Gatekeeper)):
+        keeper = gatekeeper_of(self._policy)
+        if not config.cascade or keeper is None:
             return None
         rng = np.random.default_rng([config.seed, 6])
-        return SecondStage(self._policy, world.table.models, world.table.signals, rng)
+        return SecondStage(keeper, world.table.models, world.table.signals, rng)
 
     def run(self) -> Trace:
         """Every round, in order."""

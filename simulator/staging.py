@@ -47,6 +47,8 @@ class PreOnly:
 class CascadeOnly(PreOnly):
     """Every query to the cascade where there is one: only the gate chooses."""
 
+    has_gate = True
+
     def __init__(self, inner: ComposedPolicy) -> None:
         super().__init__(inner, name="always-cascade")
 

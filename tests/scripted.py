@@ -134,6 +134,8 @@ class FixedPolicy:
 class GatedPolicy(FixedPolicy):
     """Likes cascades; its gate accepts with probability ``accept``, and keeps what it was shown."""
 
+    has_gate = True
+
     def __init__(self, accept=1.0, *, gate_error=None, **weights):
         super().__init__(**(weights or {"cascade": 1.0, "edge": 1e-9, "cloud": 1e-9}))
         self.accept = accept

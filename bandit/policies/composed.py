@@ -43,6 +43,7 @@ class ComposedPolicy:
     """
 
     name = "composed"
+    has_gate = True
 
     def __init__(self, config: PolicyConfig) -> None:
         self.config = config

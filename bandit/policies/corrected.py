@@ -97,7 +97,7 @@ class CorrectedPolicy(Wrapping):
         """Probabilities over ``arms``; see `bandit.policy.Policy.predict`."""
         return self.inner.predict(context, [self._shifted(arm) for arm in arms], scenario)
 
-    def _gate(
+    def gate(
         self,
         context: Context,
         edge: Arm,
@@ -107,7 +107,7 @@ class CorrectedPolicy(Wrapping):
     ) -> Prediction:
         """Probabilities of accepting and escalating; see `bandit.gate.Gatekeeper.gate`."""
         parts = self._shifted(edge), self._shifted(cloud)
-        return super()._gate(context, *parts, scenario, signals)
+        return super().gate(context, *parts, scenario, signals)
 
     def _shifted(self, arm: Arm) -> Arm:
         shift = self.shift(arm.arm_id)

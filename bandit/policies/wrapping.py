@@ -1,10 +1,10 @@
 """What a policy that stands around another leaves to that one."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from bandit.alarm import Alarm
-from bandit.gate import Gatekeeper
+from bandit.errors import NoGateError
+from bandit.gate import gatekeeper_of
 from bandit.policy import Policy
 from bandit.primitives import Arm, Context, Prediction
 from bandit.utility import Scenario
@@ -22,9 +22,6 @@ class Wrapping:
     def __init__(self, inner: Policy) -> None:
         self.inner = inner
         self.name = inner.name
-        if isinstance(inner, Gatekeeper):
-            # Only then: a policy that has the method has a cascade to offer.
-            self.gate = self._gate
 
     @property
     def version(self) -> str:
@@ -40,7 +37,12 @@ class Wrapping:
         """The inner policy's."""
         return self.inner.alarms
 
-    def _gate(
+    @property
+    def has_gate(self) -> bool:
+        """Whether the inner policy has one, which a promotion may change."""
+        return gatekeeper_of(self.inner) is not None
+
+    def gate(
         self,
         context: Context,
         edge: Arm,
@@ -49,9 +51,10 @@ class Wrapping:
         signals: Mapping[str, float],
     ) -> Prediction:
         """The inner policy's gate; see `bandit.gate.Gatekeeper.gate`."""
-        inner: Any = self.inner
-        verdicts: Prediction = inner.gate(context, edge, cloud, scenario, signals)
-        return verdicts
+        keeper = gatekeeper_of(self.inner)
+        if keeper is None:
+            raise NoGateError(self.inner.name)
+        return keeper.gate(context, edge, cloud, scenario, signals)
 
     def explain(self, context: Context, arms: Sequence[Arm]) -> Mapping[str, Mapping[str, float]]:
         """The inner policy's explanation: what it expects, whoever serves."""

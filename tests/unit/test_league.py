@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from bandit.errors import BadSnapshotError
+from bandit.errors import BadSnapshotError, NoGateError
+from bandit.gate import gatekeeper_of
 from bandit.policies.archive import read_archive
 from bandit.policies.config import BadPolicyConfigError, PolicyConfig
+from bandit.policies.corrected import CorrectedConfig, CorrectedPolicy
 from bandit.policies.factory import Lineup
 from bandit.policies.guarded import GuardConfig, GuardedPolicy
 from bandit.policies.league import LeagueConfig, LeaguePolicy, Trial
@@ -18,6 +20,15 @@ CLOUD_GOOD = {"edge": 0.3, "cloud": 0.8}
 def league(**challengers):
     makers = {name: (lambda cloud=cloud: Stubborn(cloud)) for name, cloud in challengers.items()}
     return LeaguePolicy(lambda: Stubborn(0.3), makers, CONFIG)
+
+
+class Gated(Stubborn):
+    """One that also has a gate, of one answer."""
+
+    has_gate = True
+
+    def gate(self, *_):
+        return "asked"
 
 
 @pytest.fixture
@@ -48,6 +59,21 @@ def test_a_better_challenger_is_promoted_and_the_former_policy_becomes_one(rng):
     assert alarm.kind == "promotion"
     assert alarm.alarm_id == f"{alarm.decision_id}:promotion:better"
     assert "'better' would have earned" in alarm.action
+
+
+@pytest.mark.parametrize(("before", "after"), [(Stubborn, Gated), (Gated, Stubborn)])
+def test_who_is_promoted_brings_its_gate_or_none(rng, before, after):
+    made = LeaguePolicy(lambda: before(0.3), {"better": lambda: after(0.9)}, CONFIG)
+    around = CorrectedPolicy(made, CorrectedConfig({}))
+    assert (gatekeeper_of(around) is not None) == (before is Gated)
+    live_through(made, rng, 1000, CLOUD_GOOD)
+    assert made.serving == "better"
+    assert (gatekeeper_of(around) is not None) == (after is Gated)
+    if after is Gated:
+        assert around.gate(NOWHERE, *ARMS, QUALITY, {}) == "asked"
+    else:
+        with pytest.raises(NoGateError, match="gatekeeper_of"):
+            around.gate(NOWHERE, *ARMS, QUALITY, {})
 
 
 def test_a_challenger_that_becomes_better_later_is_promoted_all_the_same(rng):
