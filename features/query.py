@@ -20,6 +20,8 @@ class Query:
         Wall-clock time, in UTC; a source of the time features.
     requires
         Capabilities that the fields ask for (``tools``, ``images``, ``json_schema``, ...).
+    reference
+        An answer that the caller knows to be right, for whoever judges; no arm ever sees it.
     """
 
     messages: Sequence[Mapping[str, Any]]
@@ -27,6 +29,7 @@ class Query:
     fields: Mapping[str, Any] = field(default_factory=dict)
     requires: frozenset[str] = frozenset()
     session_id: str | None = None
+    reference: str | None = None
 
     @property
     def stream(self) -> bool:

@@ -25,6 +25,8 @@ class LoggedDecision:
         Public part of the API key that asked; decisions of others are invisible to a key.
     query_hash
         SHA-256 of the query's text; the text itself is ``prompt``, kept only if told to.
+    reference
+        An answer that the caller knows to be right; kept where ``prompt`` is.
     """
 
     decision: Decision
@@ -32,6 +34,7 @@ class LoggedDecision:
     key_id: str = ""
     query_hash: str = ""
     prompt: str | None = None
+    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,7 @@ def decision_row(logged: LoggedDecision) -> dict[str, Any]:
         "features_ok": decision.context.features_ok,
         "query_hash": logged.query_hash,
         "prompt": clean(logged.prompt),
+        "reference": clean(logged.reference),
     }
 
 
@@ -102,7 +103,8 @@ def logged_decision(row: Row) -> LoggedDecision:
         masked=row["masked"],
         tags=row["tags"],
     )
-    return LoggedDecision(decision, row["kind"], row["key_id"], row["query_hash"], row["prompt"])
+    names = ("kind", "key_id", "query_hash", "prompt", "reference")
+    return LoggedDecision(decision, *(row[name] for name in names))
 
 
 def outcome_row(outcome: Outcome, *, position: int, now: datetime) -> dict[str, Any]:

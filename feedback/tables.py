@@ -57,6 +57,7 @@ decisions = Table(
     Column("features_ok", Boolean, nullable=False),
     Column("query_hash", Text, nullable=False),
     Column("prompt", Text),
+    Column("reference", Text),
 )
 
 outcomes = Table(

@@ -53,6 +53,8 @@ def next_(
         for one in found["data"]:
             out().print(f"decision {one['decision_id']}", markup=False)
             out().print(f"  asked: {one['prompt'] or '(not stored)'}", markup=False)
+            if one.get("reference"):
+                out().print(f"  known to be right: {one['reference']}", markup=False)
             out().print(f"  answer: {one['answer'] or '(not stored)'}", markup=False)
             out().print(f"  pointsman audits answer {one['decision_id']} RATING", markup=False)
         out().print(f"{found['waiting']} wait")

@@ -188,6 +188,7 @@ class JudgeWorker:
             "rubric": RUBRIC_VERSION,
             "cost_usd": repr(bill.usd),
         }
+        tags |= {"reference": "given"} if job.query.reference is not None else {}
         suspect = speaks_to_a_grader(job.answer)
         tags |= {"suspect": "1"} if suspect else {}
         tags |= self._audit(job, verdict, suspect=suspect)
@@ -201,7 +202,7 @@ class JudgeWorker:
         for attempt in range(1, _ATTEMPTS + 1):
             await self._turn()
             try:
-                return await self._client.score(Case(text_of(query), answer))
+                return await self._client.score(Case(text_of(query), answer, query.reference))
             except BackendOverloadedError as error:
                 if attempt == _ATTEMPTS:
                     raise

@@ -44,5 +44,10 @@ def job_of(event: LogEvent) -> Job | None:
     if any(row.metric == "judge" for _, row in event.feedback):
         return None
     message = {"role": "user", "content": logged.prompt}
-    query = Query([message], logged.decision.decided_at, {"messages": [message]})
+    query = Query(
+        [message],
+        logged.decision.decided_at,
+        {"messages": [message]},
+        reference=logged.reference,
+    )
     return Job(logged.decision, outcome, query, outcome.answer)

@@ -167,7 +167,9 @@ class Router:
             selection=replace(selection, scenario=scenario),
             tags=_tags(query, wish),
         )
-        logged = LoggedDecision(decision, kind, key_id, reading.query_hash, reading.prompt)
+        reference = query.reference if self._config.keep_prompts else None
+        text = reading.query_hash, reading.prompt, reference
+        logged = LoggedDecision(decision, kind, key_id, *text)
         routed = Routed(query, logged, reading.chars, started, self._monotonic() - started)
         self._watcher.decided(routed)
         return routed

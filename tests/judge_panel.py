@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -119,8 +120,9 @@ class Panel:
         self.log, self.worker, self.router = log, worker, router
         self.upstream, self.clock = upstream, clock
 
-    async def ask(self, text="What?", wish=None, **more):
-        routed = await self.router.decide(query(text, **more), *([wish] if wish else []))
+    async def ask(self, text="What?", wish=None, *, reference=None, **more):
+        asked = replace(query(text, **more), reference=reference)
+        routed = await self.router.decide(asked, *([wish] if wish else []))
         await self.router.complete(routed)
         return routed.decision
 

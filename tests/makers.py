@@ -61,8 +61,9 @@ def decision(decision_id=None, **changes):
     return Decision(**{**values, **changes})
 
 
-def logged(decision_id=None, *, kind="chat", key_id="", prompt=None, **changes):
-    return LoggedDecision(decision(decision_id, **changes), kind, key_id, "hash", prompt)
+def logged(decision_id=None, *, kind="chat", key_id="", prompt=None, reference=None, **changes):
+    made = decision(decision_id, **changes)
+    return LoggedDecision(made, kind, key_id, "hash", prompt, reference)
 
 
 def outcome(decision_id, **changes):

@@ -121,6 +121,12 @@ _CHAT: Mapping[str, Any] = {
             "properties": {
                 "scenario": {"type": "string"},
                 "session_id": {"type": "string", "maxLength": 128},
+                "reference": {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": 100_000,
+                    "description": "an answer known to be right; only a judge sees it",
+                },
                 "mes": {**_ABOVE_ZERO, "maximum": 1, "description": "quality that is enough"},
                 "min_quality": {**_ABOVE_ZERO, "maximum": 1, "description": "the same as mes"},
                 "weights": {

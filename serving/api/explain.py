@@ -52,6 +52,7 @@ async def explain(record: DecisionRecord, services: Services) -> dict[str, Any]:
         "tags": dict(decision.tags),
         "query_hash": logged.query_hash,
         "prompt": logged.prompt,
+        "reference": logged.reference,
         "outcome": _outcome(record),
         "feedback": [_feedback(row, record.feedback) for row in record.feedback],
         "reward": {**asdict(reward), "complete": reward.value is not None},

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -12,10 +13,30 @@ from serving.tags import read_tags
 _WEIGHTS = ("quality", "cost", "latency")
 _MOST_USD = 1e6
 _MOST_S = 30 * 86_400.0
+_LONGEST_REFERENCE = 100_000
 
 
-def read_extras(given: Any, *, model: str) -> tuple[Wish, str | None]:
-    """How the caller wants to be routed, and the session that the query belongs to.
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What the caller tells us, and nobody else: none of it reaches an arm.
+
+    Attributes
+    ----------
+    wish
+        How the caller wants to be routed.
+    session_id
+        The session that the query belongs to.
+    reference
+        An answer known to be right, for whoever judges.
+    """
+
+    wish: Wish
+    session_id: str | None = None
+    reference: str | None = None
+
+
+def read_extras(given: Any, *, model: str) -> Extras:
+    """What the object ``pointsman`` of a request says.
 
     Parameters
     ----------
@@ -29,7 +50,7 @@ def read_extras(given: Any, *, model: str) -> tuple[Wish, str | None]:
 
     Examples
     --------
-    >>> read_extras({"scenario": "speed", "mes": 0.8}, model="auto")[0].mes
+    >>> read_extras({"scenario": "speed", "mes": 0.8}, model="auto").wish.mes
     0.8
     """
     fields = _checked(given)
@@ -39,8 +60,10 @@ def read_extras(given: Any, *, model: str) -> tuple[Wish, str | None]:
             "pointsman.mes and pointsman.min_quality are one number under two names; give one",
             "pointsman.min_quality",
         )
-    session_id, fields["tags"] = fields.pop("session_id"), fields["tags"] or {}
-    return Wish(model, mes=least if mes is None else mes, **fields), session_id
+    session_id, reference = fields.pop("session_id"), fields.pop("reference")
+    fields["tags"] = fields["tags"] or {}
+    wish = Wish(model, mes=least if mes is None else mes, **fields)
+    return Extras(wish, session_id, reference)
 
 
 def _checked(given: Any) -> dict[str, Any]:
@@ -65,6 +88,15 @@ def _short_text(value: Any, where: str) -> str | None:
         return None
     if not isinstance(value, str) or not 0 < len(value) <= 128 or not value.isprintable():
         raise BadRequestError(f"{where} must be a string of 1 to 128 printable characters", where)
+    return value
+
+
+def _reference(value: Any, where: str) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_REFERENCE or not value.strip():
+        want = f"a string of 1 to {_LONGEST_REFERENCE} characters, not only blanks"
+        raise BadRequestError(f"{where} must be {want}", where)
     return value
 
 
@@ -106,6 +138,7 @@ _FIELDS: Mapping[str, Callable[[Any, str], Any]] = MappingProxyType(
     {
         "scenario": _short_text,
         "session_id": _short_text,
+        "reference": _reference,
         "mes": _enough,
         "min_quality": _enough,
         "weights": _weights,

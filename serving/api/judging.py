@@ -59,6 +59,7 @@ def _audit(record: DecisionRecord) -> dict[str, Any]:
         "decision_id": decision.decision_id,
         "decided_at": decision.decided_at,
         "prompt": record.logged.prompt,
+        "reference": record.logged.reference,
         "answer": outcome.answer if outcome else None,
         "audit_probability": float(probability) if probability else None,
         "feedback": {

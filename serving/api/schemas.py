@@ -88,7 +88,7 @@ def parse_chat(body: dict[str, Any], *, received_at: datetime) -> ChatRequest:
     """
     extras = body.pop("pointsman", None)
     model = _one_of(body, "model", str, "a string", default="auto")
-    wish, session_id = read_extras(extras, model=model)
+    ours = read_extras(extras, model=model)
     stream = _one_of(body, "stream", bool, "true or false", default=False)
     needs = _message_needs(body.get("messages")) | _field_needs(body)
     _check_numbers(body)
@@ -97,9 +97,10 @@ def parse_chat(body: dict[str, Any], *, received_at: datetime) -> ChatRequest:
         received_at,
         body,
         frozenset(needs),
-        session_id,
+        ours.session_id,
+        ours.reference,
     )
-    return ChatRequest(query, wish, stream and _include_usage(body))
+    return ChatRequest(query, ours.wish, stream and _include_usage(body))
 
 
 def _one_of(body: Mapping[str, Any], name: str, kind: type, want: str, *, default: Any) -> Any:

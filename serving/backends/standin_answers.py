@@ -100,7 +100,8 @@ def _grade(question: str) -> str | None:
     if parts.keys() < {"query", "answer"}:
         return None
     asked, given = parts["query"], parts["answer"]
-    right = _calculated(asked, good=True) or _known(asked, good=True)
+    reference = parts.get("reference", "").strip()
+    right = reference or _calculated(asked, good=True) or _known(asked, good=True)
     if right is None:
         score = 7 if len(given) > 40 else 5
         return json.dumps({"reason": f"{LABEL} cannot tell: judged by length", "score": score})

@@ -17,9 +17,10 @@ from tests.makers import NOW, WINDOW_S, context, logged, outcome, vote
 
 
 async def test_a_decision_comes_back_bit_for_bit(log):
-    made = logged("d", prompt="hi")
+    made = logged("d", prompt="hi", reference="ho")
     await log.add_decisions([made])
     back = (await log.get("d")).logged
+    assert (back.prompt, back.reference) == ("hi", "ho")
     assert replace(back.decision, context=None) == replace(made.decision, context=None)
     for name, vector in made.decision.context.namespaces.items():
         assert np.array_equal(back.decision.context.namespaces[name], vector)

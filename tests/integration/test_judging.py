@@ -1,7 +1,9 @@
 """The judge's worker beside a router, on a real Postgres, against a scripted judge on loopback."""
 
 import asyncio
+import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +13,7 @@ from bandit.policies.corrected import CorrectedPolicy, correction_of
 from bandit.policies.factory import make_policy
 from feedback.reward import RewardRules
 from feedback.sql import SqlDecisionLog
+from serving.judging_log import job_of
 from serving.learner import Learner, LearnerConfig
 from serving.snapshots import PolicyHolder
 from tests.judge_panel import Arm, kind, panel, says
@@ -45,6 +48,67 @@ async def test_where_texts_are_not_kept_the_judge_sees_them_and_the_log_does_not
     assert record.outcome is None or record.outcome.answer is None
     assert record.feedback[0].comment is None
     assert "secret words" in at.upstream.requests[0][1]["messages"][1]["content"]
+
+
+def by_reference(body):
+    """A judge that gives full marks to what says the reference, and cannot tell without one."""
+    content = body["messages"][1]["content"]
+    known = re.search(
+        r"<<<reference (\w+)>>>\n(.*?)\n<<<end of reference \1>>>", content, re.DOTALL
+    )
+    answer = re.search(r"<<<answer (\w+)>>>\n(.*?)\n<<<end of answer \1>>>", content, re.DOTALL)
+    if known is None:
+        return says(5)
+    return says(10 if known[2] in answer[2] else 0)
+
+
+async def test_a_judge_sees_the_answer_that_the_caller_knows_to_be_right(dsn):
+    async with panel(dsn, by_reference) as at:
+        decisions = [await at.ask(reference=reference) for reference in ("answers", "Paris", None)]
+        await at.judged(3)
+        rows = [(await at.rows(decision))[0] for decision in decisions]
+        kept = [(await at.log.get(one.decision_id)).logged.reference for one in decisions]
+    assert [row.value for row in rows] == [1.0, 0.0, 0.5]
+    assert [row.tags.get("reference") for row in rows] == ["given", "given", None]
+    assert kept == ["answers", "Paris", None]
+
+
+async def test_a_reference_is_not_kept_where_texts_are_not(dsn):
+    async with panel(dsn, by_reference, keep=False) as at:
+        decision = await at.ask(reference="answers")
+        await at.judged()
+        record = await at.log.get(decision.decision_id)
+    assert record.logged.reference is None
+    assert record.feedback[0].value == 1.0
+
+
+async def test_a_probed_arm_is_not_told_the_reference_and_its_judge_is(dsn):
+    seen = []
+
+    class Listening(Arm):
+        async def complete(self, query):
+            seen.append(query.reference or json.dumps(query.fields))
+            return await super().complete(query)
+
+    arms = [Listening("edge", 0.6), Listening("cloud", 0.7)]
+    async with panel(dsn, by_reference, arms=arms, probe_rate=1.0) as at:
+        decision = await at.ask(reference="answers, worth")
+        await at.judged()
+        (row,) = await at.rows(decision)
+    assert len(seen) == 2
+    assert "worth" not in seen[1]
+    assert (row.value, row.tags["probe_score"]) == (1.0, "1.0")
+
+
+async def test_a_judge_in_a_process_of_its_own_finds_the_reference_in_the_log(dsn):
+    async with panel(dsn, by_reference) as at:
+        decision = await at.ask(reference="answers")
+        await at.judged()
+        await at.text(decision.decision_id)
+        events = await at.log.read(0, 10)
+    outcome = next(event for event in events if event.kind == "outcome")
+    job = job_of(replace(outcome, feedback=()))
+    assert job.query.reference == "answers"
 
 
 async def test_a_judge_that_prefers_the_wrong_arm_is_corrected_by_people(dsn):

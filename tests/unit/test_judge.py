@@ -126,6 +126,12 @@ def test_an_honest_answer_is_not(text):
     assert not speaks_to_a_grader(text)
 
 
+def test_the_stand_in_goes_by_the_reference_where_there_is_one():
+    for said, score in (("It is a walrus.", 10), ("It is a seal.", 1)):
+        body = {"messages": list(asked(Case("What is on the picture?", said, "a walrus")))}
+        assert json.loads(answer(body, good=True))["score"] == score
+
+
 @pytest.mark.parametrize(
     ("question", "said", "low", "high"),
     [

@@ -5,6 +5,7 @@ import copy
 import pytest
 
 from serving.api.schemas import MAX_MESSAGES, parse_chat
+from serving.backends.cloud_query import streamed, whole
 from serving.errors import BadRequestError
 from tests.scripted import NOW
 
@@ -116,6 +117,9 @@ def test_every_field_is_handed_on_as_it_came_but_for_our_own():
         ({"pointsman": {"session_id": "a\x00b"}}, "pointsman.session_id"),
         ({"pointsman": {"session_id": "a" * 129}}, "pointsman.session_id"),
         ({"pointsman": {"session_id": 5}}, "pointsman.session_id"),
+        ({"pointsman": {"reference": 4}}, "pointsman.reference"),
+        ({"pointsman": {"reference": " \n"}}, "pointsman.reference"),
+        ({"pointsman": {"reference": "a" * 100_001}}, "pointsman.reference"),
         ({"pointsman": {"scenario": 5}}, "pointsman.scenario"),
         ({"pointsman": {"min_quality": 1.5}}, "pointsman.min_quality"),
         ({"pointsman": {"min_quality": True}}, "pointsman.min_quality"),
@@ -145,6 +149,14 @@ def test_our_extras_are_read():
     chat = parse(pointsman={"scenario": "speed", "session_id": "s-1", "min_quality": 0.5})
     assert (chat.wish.scenario, chat.wish.mes) == ("speed", 0.5)
     assert chat.query.session_id == "s-1"
+
+
+def test_a_reference_is_for_whoever_judges_and_no_arm_is_sent_it():
+    query = parse(pointsman={"reference": "It is 4.\nOr IV."}).query
+    assert query.reference == "It is 4.\nOr IV."
+    for sent in (whole(query, model="m"), streamed(query, model="m", ask_usage=True)):
+        assert b"It is 4" not in sent
+        assert b"reference" not in sent
 
 
 def test_a_request_may_bring_numbers_of_its_own():
