@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bandit.policies.vw import Regressor
+from bandit.policies.vw import Regressor, Slate
 from bandit.primitives import FloatVector
 
 _FREE_USD = 1e-9
@@ -37,8 +37,10 @@ class Magnitude:
     seen to what was predicted mends that (Duan, "Smearing estimate", 1983).
     """
 
-    def __init__(self, n_features: int, *, saved: bytes | None = None) -> None:
-        self.model = Regressor(n_features, saved=saved)
+    def __init__(
+        self, n_features: int, *, saved: bytes | None = None, slate: Slate | None = None
+    ) -> None:
+        self.model = Regressor(n_features, saved=saved, slate=slate)
         self.smear: dict[str, list[float]] = {}
 
     def expected(self, log_ratio: float, key: str, prior: float) -> float:

@@ -11,7 +11,7 @@ from bandit.policies.beginning import NO_PULL, Pull
 from bandit.policies.inputs import Blocks, Layout, key_of
 from bandit.policies.lookout import token_price
 from bandit.policies.magnitude import Magnitude
-from bandit.policies.vw import Regressor
+from bandit.policies.vw import Regressor, Slate
 from bandit.primitives import Arm, FloatVector
 from bandit.utility import Scenario
 
@@ -62,16 +62,18 @@ class Oracles:
         )
         self.blocks = Blocks(state.get("arms", ()))
         self._begin_quality(blobs, state)
-        self.cost = Magnitude(len(self._small), saved=blobs.get("cost"))
-        self.latency = Magnitude(len(self._small), saved=blobs.get("latency"))
+        n, slate = len(self._small), Slate()
+        self.cost = Magnitude(n, saved=blobs.get("cost"), slate=slate)
+        self.latency = Magnitude(n, saved=blobs.get("latency"), slate=slate)
         self.cost.smear = {k: list(v) for k, v in state.get("cost_smear", {}).items()}
         self.latency.smear = {k: list(v) for k, v in state.get("latency_smear", {}).items()}
 
     def _begin_quality(self, blobs: Mapping[str, bytes], state: Mapping[str, Any]) -> None:
         n = self._layout.n_features
         self._common = Regressor(n, n_blocks=1, saved=blobs.get("common"))
-        self._difference = Regressor(n, saved=blobs.get("difference"))
-        self._mirrored = Regressor(n, saved=blobs.get("mirrored"))
+        slate = Slate()
+        self._difference = Regressor(n, saved=blobs.get("difference"), slate=slate)
+        self._mirrored = Regressor(n, saved=blobs.get("mirrored"), slate=slate)
         # A policy that was saved before there was any pull had none.
         self._pull = Pull(n, state.get("pull", NO_PULL if state else None))
 

@@ -42,6 +42,38 @@ def _bits(n_weights: int) -> int:
     return max(10, (n_weights - 1).bit_length())
 
 
+class Slate:
+    """A VW example that is filled again for every lesson: making one takes longer than learning it.
+
+    Models of the same size may share one. What was filled in last is not filled in again, so a
+    vector must not be changed in place between two lessons.
+    """
+
+    def __init__(self) -> None:
+        self._example: vw.Example | None = None
+        self._x: FloatVector | None = None
+        self._block = -1
+
+    def filled(self, x: FloatVector, block: int, indices: NDArray[np.uint64]) -> vw.Example:
+        """The example with the features ``x``, both of shape (n_features,), of a block.
+
+        Raises
+        ------
+        BadInteractionError
+            If they would ruin a model.
+        """
+        if self._example is None:
+            # Whoever only predicts never needs it.
+            self._example = vw.Example()
+            self._features = self._example["x"]
+        if x is not self._x or block != self._block:
+            check_features(x)
+            self._features.truncate_to(0)
+            self._features.push_many_features(indices, x)
+            self._x, self._block = x, block
+        return self._example
+
+
 class Regressor:
     """Squared-loss linear regression by VW, with averaged weights; one block per arm.
 
@@ -59,15 +91,23 @@ class Regressor:
         Blocks of weights; block ``b`` is used by arm ``b`` alone.
     saved
         `dump`'s bytes, to continue from.
+    slate
+        Shared with models that learn at the same places; None for one of its own.
     """
 
     arguments = ("--coin", "--noconstant", "--quiet", *_SMALL)
     eta = 1.0
 
     def __init__(
-        self, n_features: int, *, n_blocks: int = MAX_ARMS, saved: bytes | None = None
+        self,
+        n_features: int,
+        *,
+        n_blocks: int = MAX_ARMS,
+        saved: bytes | None = None,
+        slate: Slate | None = None,
     ) -> None:
         self.n_features = n_features
+        self._slate = slate or Slate()
         places = np.arange(n_blocks * n_features, dtype=np.uint64)
         self._indices = places.reshape(n_blocks, n_features)
         self._average = np.zeros((n_blocks, n_features), dtype=np.float32)
@@ -89,9 +129,6 @@ class Regressor:
             except RuntimeError as error:
                 raise BadSnapshotError(str(error)) from error
             self._model = None
-            # One example, filled again for every lesson: making one takes longer than learning it.
-            self._example = vw.Example()
-            self._features = self._example["x"]
             # A view into VW's memory, one row a block. Column 0 is the weight, the others are the
             # optimiser's.
             used = self._workspace.weights()[: self._indices.size, 0, 0]
@@ -120,16 +157,14 @@ class Regressor:
         BadInteractionError
             If a number would ruin the model.
         """
-        check_features(x)
+        example = self._slate.filled(x, block, self._indices[block])
         if not abs(label) <= _LARGEST_LABEL:
             raise BadInteractionError("label", label)
         if not 0.0 < weight <= _LARGEST_WEIGHT:
             raise BadInteractionError("weight", weight)
         workspace = self._vw()
-        self._features.truncate_to(0)
-        self._features.push_many_features(self._indices[block], x)
-        self._example.set_label(vw.SimpleLabel(label, weight))
-        workspace.learn_one(self._example)
+        example.set_label(vw.SimpleLabel(label, weight))
+        workspace.learn_one(example)
         n = self._n_learned[block] = self._n_learned[block] + 1
         share = (self.eta + 1.0) / (self.eta + n)
         average = self._average[block]

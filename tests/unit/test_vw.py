@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bandit.errors import BadInteractionError
-from bandit.policies.vw import Regressor, SquareCB
+from bandit.policies.vw import Regressor, Slate, SquareCB
 
 X = np.ones(4, dtype=np.float32)
 
@@ -54,3 +54,16 @@ def test_an_example_that_would_crash_or_poison_a_bandit_is_refused(poison):
     with pytest.raises(BadInteractionError):
         model.learn(lesson.pop("x"), lesson.pop("blocks"), lesson.pop("chosen"), **lesson)
     assert model.predict(X, [0, 1]) == before
+
+
+def test_models_that_share_a_slate_learn_what_they_would_have_learned_alone():
+    rng, slate = np.random.default_rng(0), Slate()
+    sharing = [Regressor(4, slate=slate) for _ in range(2)]
+    alone = [Regressor(4) for _ in range(2)]
+    for i in range(60):
+        x = rng.standard_normal(4).astype(np.float32)
+        for models in (sharing, alone):
+            models[0].learn(x, float(i % 2), i % 3)
+            models[1].learn(x, float(i % 5) / 5.0, i % 3, weight=2.0)
+            models[1].learn(x, -0.5, (i + 1) % 3)
+    assert [model.dump() for model in sharing] == [model.dump() for model in alone]
