@@ -1,10 +1,10 @@
 """Commands for API keys."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,6 +28,7 @@ _NOW_NEEDED = (
     "server that is running. Callers without a key get 401; give each its own, or this one: "
     "'Authorization: Bearer <key>', api_key of an OpenAI client, POINTSMAN_KEY for these commands."
 )
+_ALWAYS = frozenset({"key_id", "scopes", "created_at"})
 _LACKS = "It lacks the scope {scope}: {what} needs a key that has it."
 _NEEDED_FOR = {
     "inference": "asking",
@@ -165,7 +166,13 @@ def list_(config: Config = None, data_dir: DataDir = None, *, as_json: AsJson = 
                 "created_at",
                 "revoked_at",
             )
-            show_table("API keys", columns, public)
+            told = [c for c in columns if c in _ALWAYS or any(row[c] for row in public)]
+            show_table("API keys", told, [_brief(row) for row in public])
+
+
+def _brief(row: Mapping[str, Any]) -> dict[str, Any]:
+    moments = {name: (row[name] or "")[:19] for name in ("created_at", "revoked_at")}
+    return {**row, **moments}
 
 
 @app.command()

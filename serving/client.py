@@ -4,6 +4,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from http.client import UNAUTHORIZED
 from typing import Any
 
 from serving.errors import ServingError
@@ -62,4 +63,5 @@ def _words(error: urllib.error.HTTPError) -> str:
         message = json.load(error)["error"]["message"]
     except (ValueError, KeyError, TypeError, OSError):
         return f"status {error.code}"
-    return f"status {error.code}: {message}"
+    remedy = "; give --key, or set POINTSMAN_KEY" if error.code == UNAUTHORIZED else ""
+    return f"status {error.code}: {message}{remedy}"

@@ -16,6 +16,8 @@ from bandit.errors import PointsmanError
 from serving.errors import SettingsError
 
 PROBLEM, MISUSE = 1, 2
+_WIDE = 200
+"""Columns where nobody watches: a pipe has no width, and no reason to fold."""
 
 
 def out(**options: Any) -> Console:
@@ -40,10 +42,15 @@ def show_json(value: Any) -> None:
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """``rows`` as a table, for people; whole where it is narrow, for ids are copied from it."""
+    """``rows`` as a table, for people; the first column is whole, for ids are copied from it."""
     table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for i, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=i == 0)
     for row in rows:
-        table.add_row(*(str(row.get(column, "")) for column in columns))
-    out().print(table)
+        table.add_row(*(_shown(row.get(column)) for column in columns))
+    watched = out().is_terminal
+    out(width=None if watched else _WIDE).print(table)
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else str(value)

@@ -259,7 +259,13 @@ class KeyRing:
         if stamp == self._stamp:
             self._was_open = not self._required
             return
-        self._records = _read(self._path) if stamp else {}
+        try:
+            self._records = _read(self._path) if stamp else {}
+        except SettingsError as error:
+            if self._stamp is None:
+                raise
+            # Half a file, as an editor may leave it for a moment, locks nobody out.
+            _LOG.error("the API keys stay those that were last read: %s", error)
         self._stamp = stamp
         self._required = self._required or bool(self._records)
         if self._was_open and self._required:

@@ -64,10 +64,16 @@ def _until_told(work: Callable[[asyncio.Event], Awaitable[None]]) -> int:
         stop = asyncio.Event()
         for sign in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(sign, stop.set)
+        # Whoever tells all processes to reload must not end this one.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _say_restart)
         await work(stop)
         return 0
 
     return asyncio.run(main())
+
+
+def _say_restart() -> None:
+    structlog.get_logger("pointsman").info("settings are read at the start; restart to change them")
 
 
 def _loop() -> asyncio.AbstractEventLoop:

@@ -5,6 +5,8 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +17,13 @@ import psycopg
 import pytest
 
 from feedback.postgres import EmbeddedPostgres
-from tests.running import STAND_IN_ARM, RunningServer, until
+from tests.running import (
+    REPOSITORY,
+    STAND_IN_ARM,
+    RunningServer,
+    clean_environment,
+    until,
+)
 from tests.slow_upstream import SlowUpstream
 
 ASK = {"model": "slow", "messages": [{"role": "user", "content": "Hello"}], "stream": True}
@@ -220,3 +228,41 @@ def refusal(reply):
     """The reply, if the database was away; a vote that was still stored is not one."""
     assert reply.status_code in (201, 503)
     return reply if reply.status_code == 503 else None
+
+
+def test_a_learner_of_its_own_outlives_a_reload_and_ends_with_what_it_learned():
+    running = RunningServer({"arms": [STAND_IN_ARM], "learner": {"enabled": False}})
+    learner = None
+    try:
+        running.start()
+        command = [sys.executable, "-m", "pointsman", "learn", "--config",
+                   str(running.data_dir / "settings.yaml")]  # fmt: skip
+        environment = clean_environment(POINTSMAN_DATABASE__DATA_DIR=str(running.data_dir))
+        with (running.data_dir / "learner.txt").open("wb") as log:
+            learner = subprocess.Popen(
+                command, stdout=log, stderr=log, env=environment, cwd=REPOSITORY
+            )
+        with running.client() as client:
+            until(lambda: client.get("/health/learn").json()["learner"] == "elsewhere", 60)
+            learner.send_signal(signal.SIGHUP)
+            (made,) = decide(running, 4)[:1]
+            vote = {"decision_id": made, "metric": "thumbs", "value": "up"}
+            assert client.post("/v1/feedback", json=vote).status_code == 201
+            last = until(lambda: learned_by_now(client))
+            learner.terminate()
+            assert learner.wait(60) == 0
+            state = client.get("/health/learn").json()
+        assert (state["learner"], state["position"]) == ("nowhere", last)
+        assert "restart to change them" in (running.data_dir / "learner.txt").read_text()
+        assert running.stop() == 0
+    finally:
+        if learner is not None and learner.poll() is None:
+            learner.kill()
+            learner.wait()
+        running.clear()
+
+
+def learned_by_now(client):
+    """The position of the newest event, once it was learned and published."""
+    state = client.get("/health/learn").json()
+    return state["position"] if state["position"] == state["log_position"] > 0 else None

@@ -109,6 +109,19 @@ def test_the_first_key_is_announced_with_what_it_closes(tmp_path):
     assert "every request" not in second.stderr
 
 
+def test_a_list_of_keys_can_be_read_and_copied_from(tmp_path):
+    _, record = ring(tmp_path).create(["inference"], name="app", now=now)
+    said = CliRunner().invoke(app, ["keys", "list", "--data-dir", str(tmp_path)]).stdout
+    (line,) = [line for line in said.splitlines() if record.key_id in line]
+    assert [cell.strip() for cell in line.strip("│").split("│")] == [
+        record.key_id,
+        "app",
+        "inference",
+        "2026-03-01T00:00:00",
+    ]
+    assert "revoked_at" not in said
+
+
 def test_deleting_the_file_never_opens_a_server(tmp_path):
     server = ring(tmp_path)
     server.create(["inference"], name="", now=now)
@@ -182,6 +195,21 @@ def test_unknown_scopes_are_refused(tmp_path, scopes):
 def test_revoking_what_does_not_exist_says_so(tmp_path):
     with pytest.raises(SettingsError, match="no key 'nobody'"):
         ring(tmp_path).revoke("nobody", now=now)
+
+
+def test_a_file_that_is_damaged_while_serving_changes_nothing_and_is_logged_once(tmp_path, caplog):
+    server = ring(tmp_path)
+    token, _ = ring(tmp_path).create(["inference"], name="", now=now)
+    server.authenticate(token)
+    whole = (tmp_path / "keys.json").read_text()
+    (tmp_path / "keys.json").write_text(whole[:20])
+    for _ in range(3):
+        server.authenticate(token)
+        with pytest.raises(UnauthorizedError):
+            server.authenticate(None)
+    assert [r.message[:24] for r in caplog.records] == ["the API keys stay those "]
+    (tmp_path / "keys.json").write_text(whole + "\n")
+    server.authenticate(token)
 
 
 def test_a_damaged_file_is_named(tmp_path):
