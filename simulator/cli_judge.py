@@ -1,19 +1,20 @@
 """The study of judges and people: who wins, at how many labels, and whether intervals cover."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from simulator.cli_options import HOME, DataDir, Seeds
+from simulator.cli_options import HOME, Cloud, DataDir, Edge, Seeds
 from simulator.markdown import print_table as _print
 from simulator.reporting import reporting
 
 # ruff: noqa: PLC0415 - what is heavy is imported by the command that needs it
 Row = Sequence[str]
+_ROUNDS = 3000
+_ENDS = ("right arm wins", "its share", "regret", "95 % of its mean")
 
 
 class Part(StrEnum):
@@ -30,34 +31,39 @@ def judge(
     part: Annotated[Part, typer.Argument(help="Which table.")] = Part.audits,
     *,
     seeds: Seeds = 20,
-    rounds: Annotated[int, typer.Option(help="Queries a run.")] = 3000,
+    rounds: Annotated[
+        int | None, typer.Option(help="Queries a run; for 'delay' else as many as rows.")
+    ] = None,
     fooled: Annotated[
         float, typer.Option(help="Share of queries on which all of the judge's bias falls.")
     ] = 1.0,
     table: Annotated[str | None, typer.Option(help="For 'delay': as for simulate.")] = None,
+    edge: Edge = None,
+    cloud: Cloud = None,
     data_dir: DataDir = HOME,
 ) -> None:
     """A judge that is .1 too kind to the worse arm, people who check a few of its scores."""
+    world = {"table": table, "edge": edge, "cloud": cloud, "data_dir": data_dir}
     with reporting():
         if part is Part.audits:
-            _print(("audits", "rate", "labels", "right arm wins", "its share", "regret"),
-                   _audits(seeds, rounds, fooled))  # fmt: skip
+            _print(("audits", "rate", "labels", *_ENDS),
+                   _audits(seeds, rounds or _ROUNDS, fooled))  # fmt: skip
         elif part is Part.coverage:
             _print(("audits", "rate", "covered", "width", "error", "labels of the arm"),
-                   _coverage(seeds, rounds))  # fmt: skip
+                   _coverage(seeds, rounds or _ROUNDS))  # fmt: skip
         elif part is Part.delay:
-            _print(("feedback", "regret", "second half", "of immediate, full"),
-                   _delay(seeds, rounds, table, data_dir))  # fmt: skip
+            _print(("feedback", "policy", "regret", "last quarter", "of immediate, full"),
+                   _delay(seeds, rounds, world))  # fmt: skip
         elif part is Part.votes:
-            _print(("votes", "weighed", "right arm wins", "its share", "regret"),
-                   _votes(seeds, rounds))  # fmt: skip
+            _print(("votes", "weighed", *_ENDS),
+                   _votes(seeds, rounds or _ROUNDS))  # fmt: skip
         else:
-            _print(("probes", "labels", "right arm wins", "its share", "regret"),
-                   _probes(seeds, rounds, fooled))  # fmt: skip
+            _print(("probes", "labels", *_ENDS),
+                   _probes(seeds, rounds or _ROUNDS, fooled))  # fmt: skip
 
 
 def _audits(seeds: int, rounds: int, fooled: float) -> Iterator[Row]:
-    from simulator.judge_study import JudgeWorld, biased, run_judged, spread
+    from simulator.judge_study import JudgeWorld, biased, ends, run_judged, spread
 
     plans = [("none", 0.0, False)]
     rates = (0.01, 0.02, 0.04)
@@ -72,9 +78,7 @@ def _audits(seeds: int, rounds: int, fooled: float) -> Iterator[Row]:
             strategy,
             f"{rate:.1%}",
             spread([run.labels for run in runs], 0),
-            f"{sum(run.right > 0.5 for run in runs)} of {seeds}",
-            spread([run.right for run in runs], 2),
-            spread([run.regret for run in runs], 4),
+            *ends(runs),
         )
 
 
@@ -102,41 +106,51 @@ def _coverage(seeds: int, rounds: int) -> Iterator[Row]:
         )
 
 
-def _delay(seeds: int, rounds: int, table: str | None, data_dir: Path) -> Iterator[Row]:
+def _delay(seeds: int, rounds: int | None, world: Mapping[str, Any]) -> Iterator[Row]:
     from bandit.auditing import AuditConfig
     from simulator.delay import Delay
     from simulator.engine import run_study
     from simulator.inputs import Wishes, plan_study
-    from simulator.judge_study import spread
+    from simulator.judge_study import last_quarter, spread
     from simulator.judges import PanelConfig
 
-    study = plan_study(
-        Wishes(table, policies="composed", seeds=seeds, rounds=rounds, data_dir=data_dir)
-    )
+    study = plan_study(Wishes(policies="composed", seeds=seeds, rounds=rounds, **world))
     late = Delay(500.0)
     panel = PanelConfig(bias=0.1, noise=0.1, audits=AuditConfig(0.1), delay=late)
-    judged = replace(study, policies=("corrected",), panel=panel)
-    cases = {
+    kinds = {
         "all, at once": study,
-        "a judge of all at once (bias .1, noise .1), people a tenth, 500 late": judged,
+        "a judge of all at once (bias .1, noise .1), people a tenth, 500 late": replace(
+            study, panel=panel
+        ),
         "a tenth, 500 queries late": replace(study, feedback_rate=0.1, feedback_delay=late),
-        "the same judge, nobody corrects": replace(judged, policies=("composed",)),
     }
+    judged, tenth = [*kinds][1:]
     full: list[float] = []
-    for name, case in cases.items():
-        runs = run_study(case, workers=1)[case.policies[0]]
+    for kind, policy in (
+        ("all, at once", "composed"),
+        (judged, "corrected"),
+        (judged, "composed"),
+        (tenth, "composed"),
+        (tenth, "linucb"),
+        (tenth, "lints"),
+        ("all, at once", "ridge-full"),
+        ("none", "always-cloud"),
+    ):
+        case = replace(kinds.get(kind, study), policies=(policy,))
+        runs = run_study(case, workers=1)[policy]
         regret = [run.windows["all"]["regret"] for run in runs]
         full = full or regret
         yield (
-            name,
+            kind,
+            policy,
             spread(regret, 4),
-            spread([run.windows["halves"][1]["regret"] for run in runs], 4),
+            spread([last_quarter(run.series) for run in runs], 4),
             f"{sum(regret) / sum(full):.2f}",
         )
 
 
 def _votes(seeds: int, rounds: int) -> Iterator[Row]:
-    from simulator.judge_study import JudgeWorld, run_judged, spread
+    from simulator.judge_study import JudgeWorld, ends, run_judged
     from simulator.judges import PanelConfig
 
     whom = {
@@ -158,14 +172,12 @@ def _votes(seeds: int, rounds: int) -> Iterator[Row]:
             yield (
                 name,
                 "yes" if weighed else "no",
-                f"{sum(run.right > 0.5 for run in runs)} of {seeds}",
-                spread([run.right for run in runs], 2),
-                spread([run.regret for run in runs], 4),
+                *ends(runs),
             )
 
 
 def _probes(seeds: int, rounds: int, fooled: float) -> Iterator[Row]:
-    from simulator.judge_study import JudgeWorld, biased, run_judged, spread
+    from simulator.judge_study import JudgeWorld, biased, ends, run_judged, spread
 
     for rate in (0.0, 0.02, 0.05):
         panel = replace(biased(fooled=fooled, rate=0.02), probe_rate=rate)
@@ -173,7 +185,5 @@ def _probes(seeds: int, rounds: int, fooled: float) -> Iterator[Row]:
         yield (
             f"{rate:.0%}",
             spread([run.labels for run in runs], 0),
-            f"{sum(run.right > 0.5 for run in runs)} of {seeds}",
-            spread([run.right for run in runs], 2),
-            spread([run.regret for run in runs], 4),
+            *ends(runs),
         )

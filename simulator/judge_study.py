@@ -1,7 +1,8 @@
 """A made-up world where a judge likes the wrong arm, and runs that see who wins."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from simulator.embeddings import FeatureBank
 from simulator.environment import World
 from simulator.fill import CLOUD_PRICE, EDGE_PRICE, Assumptions, complete
 from simulator.judges import JUDGE, PanelConfig
+from simulator.metrics import bootstrap
 from simulator.table import ReplayTable
 from simulator.workload import even_arrivals
 
@@ -161,6 +163,31 @@ def audited_scores(
 def spread(values: Sequence[float], digits: int) -> str:
     """Mean and standard deviation, as the tables show them."""
     return f"{np.mean(values):.{digits}f} ± {np.std(values):.{digits}f}"
+
+
+def ends(runs: Sequence[JudgeRun]) -> tuple[str, ...]:
+    """How runs ended, for a table: seeds won, share of the better arm, regret and its mean."""
+    regret = [run.regret for run in runs]
+    low, high = bootstrap(regret)
+    return (
+        f"{sum(run.right > 0.5 for run in runs)} of {len(runs)}",
+        spread([run.right for run in runs], 2),
+        spread(regret, 4),
+        f"{low:.4f}–{high:.4f}",
+    )
+
+
+def last_quarter(series: Mapping[str, Any]) -> float:
+    """Regret a query over the last quarter of a run, from `simulator.series.summarise`.
+
+    Examples
+    --------
+    >>> last_quarter({"rounds": [2, 4, 6, 8], "regret": [1.0, 1.5, 1.75, 2.25]})
+    0.25
+    """
+    rounds, regret = series["rounds"], series["regret"]
+    start = len(rounds) - len(rounds) // 4 - 1
+    return float((regret[-1] - regret[start]) / (rounds[-1] - rounds[start]))
 
 
 def biased(

@@ -5,6 +5,7 @@ import pytest
 
 from bandit.auditing import AuditConfig, AuditPlan, BadAuditError
 from bandit.judging import Account, Tallies, Tally
+from simulator.judge_study import JudgeRun, ends
 
 
 def tally(scores=(), audits=()):
@@ -161,3 +162,9 @@ def test_uniform_is_uniform():
 def test_a_rule_that_cannot_be_followed_is_refused(wrong):
     with pytest.raises(BadAuditError, match=next(iter(wrong))):
         AuditConfig(**wrong)
+
+
+def test_how_runs_ended_is_told_with_bounds():
+    """The resampled mean of 0 and 1 lies between them: 0, .5 and 1 with 1/4, 1/2, 1/4."""
+    runs = [JudgeRun(right, 5, regret, {}, {}) for right, regret in ((0.9, 0.0), (0.4, 1.0))]
+    assert ends(runs) == ("1 of 2", "0.65 ± 0.25", "0.5000 ± 0.5000", "0.0000–1.0000")
