@@ -61,6 +61,21 @@ def auroc(score: Floats, good: Floats) -> float:
     return float((hits * below).sum() / pairs) if pairs else float("nan")
 
 
+def is_good(quality: Floats) -> Floats:
+    """1 where an answer is as good as half of them are, better than the worst, or right; else 0.
+
+    Examples
+    --------
+    >>> is_good(np.array([0.0, 0.0, 0.0, 1.0])).tolist()
+    [0.0, 0.0, 0.0, 1.0]
+    >>> is_good(np.array([0.0, 0.25, 0.5])).tolist()
+    [0.0, 1.0, 1.0]
+    """
+    enough = min(0.999, float(np.median(quality)))
+    good = quality >= enough if quality.min() < enough else quality > enough
+    return good.astype(np.float64)
+
+
 def calibration_error(expected: Floats, quality: Floats) -> float:
     """Mean distance of what was expected and what came, over bins of as many answers each.
 
@@ -160,7 +175,7 @@ class _Class:
         ]
         expected, prior = (np.array([e.quality or 0.0 for e in some]) for some in (found, before))
         quality = table.quality[rows, column]
-        good = (quality >= min(0.999, float(np.median(quality)))).astype(np.float64)
+        good = is_good(quality)
         error = calibration_error(expected, quality)
         chance = chance_error(expected, self._rng)
         return GateScore(auroc(expected, good), error, chance, auroc(prior, good))
