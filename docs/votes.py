@@ -1,4 +1,4 @@
-"""Thirty identical queries, each judged: thumbs-down for the edge, thumbs-up for the cloud."""
+"""Thirty identical queries, each judged: thumbs-down for the cloud, thumbs-up for the edge."""
 
 import httpx
 import openai
@@ -14,7 +14,7 @@ for n in range(30):
     vote = {
         "decision_id": raw.headers["x-pointsman-decision-id"],
         "metric": "thumbs",
-        "value": "down" if arm == "edge" else "up",
+        "value": "up" if arm == "edge" else "down",
         "source": "me",
     }
     reply = httpx.post("http://127.0.0.1:8080/v1/feedback", json=vote).json()

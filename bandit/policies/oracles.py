@@ -73,7 +73,9 @@ class Oracles:
         self._common = Regressor(n, n_blocks=1, saved=blobs.get("common"))
         slate = Slate()
         self._difference = Regressor(n, saved=blobs.get("difference"), slate=slate)
-        self._mirrored = Regressor(n, saved=blobs.get("mirrored"), slate=slate)
+        # A policy that was saved before the difference was learned twice goes on from the one.
+        mirrored = blobs.get("mirrored", blobs.get("difference"))
+        self._mirrored = Regressor(n, saved=mirrored, slate=slate)
         # A policy that was saved before there was any pull had none.
         self._pull = Pull(n, state.get("pull", NO_PULL if state else None))
 
