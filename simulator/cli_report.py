@@ -1,6 +1,7 @@
 """The command that says whether the router earns its keep."""
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -115,7 +116,7 @@ def facts(found: Mapping[str, Any]) -> list[str]:
     if served["spend_usd"] is not None:
         unpriced = 1.0 - (served["cost_known"] or 0.0)
         lines.append(
-            f"spent: ${served['spend_usd']:,.6g}"
+            f"spent: ${_plain(served['spend_usd'], digits=6)}"
             + (f" (the bills of {unpriced:.1%} of answers are not known)" if unpriced else "")
         )
     acting = [arm["arm"] for arm in found["arms"] if arm["stand_in"]]
@@ -217,7 +218,7 @@ def _arm(arm: Mapping[str, Any]) -> tuple[str, ...]:
         arm["model"] or "–",
         f"{arm['decisions']:,}",
         interval(arm["share"], percent=True),
-        "–" if arm["spend_usd"] is None else f"{arm['spend_usd']:,.4g}",
+        _plain(arm["spend_usd"]),
         "–" if arm["share_of_spend"] is None else f"{arm['share_of_spend']:.1%}",
         interval(arm["latency_s"]),
         interval(arm["judged_share"], percent=True),
@@ -258,6 +259,8 @@ def interval(found: Mapping[str, Any] | None, *, percent: bool = False, scale: f
     --------
     >>> interval({"value": 0.5, "low": 0.25, "high": 0.75}, percent=True)
     '50.0% [25.0, 75.0]'
+    >>> interval({"value": 9e-07, "low": 0.0, "high": 12345.678})
+    '0.0000009 [0, 12,350]'
     >>> interval(None)
     '–'
     """
@@ -274,5 +277,8 @@ def interval(found: Mapping[str, Any] | None, *, percent: bool = False, scale: f
     return f"{text} [{_plain(scale * found['low'])}, {_plain(scale * found['high'])}]"
 
 
-def _plain(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
+def _plain(value: float | None, *, digits: int = 4) -> str:
+    """So many digits, none of them behind an e."""
+    if value is None:
+        return "–"
+    return f"{Decimal(f'{value + 0.0:.{digits}g}'):,f}"

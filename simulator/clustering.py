@@ -39,6 +39,11 @@ class Interval:
         """As JSON."""
         return {"value": self.value, "low": self.low, "high": self.high}
 
+    def from_zero(self) -> "Interval":
+        """The same for what cannot be negative: the bounds begin at 0."""
+        low = None if self.low is None else max(0.0, min(self.low, self.value))
+        return Interval(self.value, low, self.high) if self.value >= 0.0 else self
+
     def times(self, factor: float) -> "Interval":
         """The same in another unit; ``factor`` is above 0."""
         low = None if self.low is None else self.low * factor
@@ -133,3 +138,9 @@ def _settled(value: float) -> float:
 def ratio(top: int, bottom: int) -> Figure:
     """The figure ``total[top] / total[bottom]``."""
     return lambda totals: np.asarray(totals[..., top] / totals[..., bottom])
+
+
+def from_zero(tally: Tally, figure: Figure) -> Interval | None:
+    """The interval of a figure that cannot be negative, such as a bill."""
+    found = tally.interval(figure)
+    return None if found is None else found.from_zero()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bandit.primitives import Estimate
-from simulator.clustering import Floats, Interval, Tally
+from simulator.clustering import Floats, Interval, Tally, from_zero
 from simulator.counterfactual import Pool, Worth, add_policy, difference
 
 _STEPS = 9
@@ -116,8 +116,8 @@ def point_of(pool: Pool, tally: Tally, target: Floats | None) -> Point:
     )
     return Point(
         tally.interval(quality, within=True) if np.isfinite(pool.seen["quality"]).any() else None,
-        tally.interval(cost) if np.isfinite(pool.seen["cost_usd"]).any() else None,
-        tally.interval(latency) if np.isfinite(pool.seen["latency_s"]).any() else None,
+        from_zero(tally, cost) if np.isfinite(pool.seen["cost_usd"]).any() else None,
+        from_zero(tally, latency) if np.isfinite(pool.seen["latency_s"]).any() else None,
     )
 
 

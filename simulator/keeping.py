@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bandit.utility import Scenario
-from simulator.clustering import Figure, Floats, Interval, Tally, ratio
+from simulator.clustering import Figure, Floats, Interval, Tally, from_zero, ratio
 from simulator.counterfactual import Pool, add_policy
 from simulator.ledger import Entry, Ledger
 from simulator.metrics import composite, least_score
@@ -98,7 +98,7 @@ def _scenario(ledger: Ledger, pool: Pool, roles: Roles, mask: Floats) -> dict[st
         "minimal_score": scenario.mes,
         "problem_solving": plain(tally.interval(solved, within=True)),
         "cost_advantage": kept_at_edge(ledger, pool, roles.cloud, mask),
-        "latency_s": plain(tally.interval(latency)) if timed else None,
+        "latency_s": plain(from_zero(tally, latency)) if timed else None,
         "rcs": plain(tally.interval(score)) if score else None,
     }
 

@@ -67,7 +67,9 @@ def _means(
         return None
     tally = Tally(clusters([e.session for e in entries]))
     cut = tally.add(np.stack(known(values), axis=1))
-    return plain(tally.interval(ratio(cut.start, cut.start + 1), within=within))
+    # Shares, qualities, bills and times: none of them can be negative.
+    found = tally.interval(ratio(cut.start, cut.start + 1), within=within)
+    return plain(None if found is None else found.from_zero())
 
 
 def _served(entries: Sequence[Entry]) -> dict[str, Any]:

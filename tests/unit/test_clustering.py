@@ -46,6 +46,12 @@ def test_what_rounding_leaves_of_a_difference_of_equals_is_nothing(rest):
     assert str(tally.interval(ratio(0, 1)).value) == "0.0"
 
 
+def test_bounds_of_what_cannot_be_negative_begin_at_zero():
+    assert Interval(0.5, -1.0, 2.0).from_zero() == Interval(0.5, 0.0, 2.0)
+    assert Interval(0.5, 0.1, 2.0).from_zero() == Interval(0.5, 0.1, 2.0)
+    assert Interval(0.5).from_zero() == Interval(0.5)
+
+
 def test_a_small_bill_is_no_rounding():
     tally = Tally(clusters(["a", "b"]))
     tally.add(np.array([[2e-9, 1.0]] * 2))
