@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from serving.api import chat, errors
 from serving.keys import KeyRing
+from serving.rates import RateLimiter
 from serving.settings import Settings
 from tests.scripted import ScriptedBackend, make_router
 
@@ -32,6 +33,7 @@ async def serving(tmp_path, log, *edge, cloud=(), **options):
     app.state.services = SimpleNamespace(
         router=router,
         keys=KeyRing(tmp_path / "keys.json"),
+        rates=RateLimiter(),
         settings=Settings(),
         draining=asyncio.Event(),
     )
