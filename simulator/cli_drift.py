@@ -16,16 +16,17 @@ from simulator.reporting import reporting
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 app.command("detect")(cli_detect.detect)
 
+Budgets = Annotated[str, typer.Option(help="Which of tight, moderate and loose.")]
 Plot = Annotated[Path | None, typer.Option(help="Picture to write, .svg or .png.")]
 BUDGETS = {"tight": 2.3e-4, "moderate": 6.6e-4, "loose": 1.9e-3}
 """Dollars a query; at these ceilings ParetoBandit (arXiv 2604.00136) reports .859, .898, .917."""
+_EVERY = ",".join(BUDGETS)
 _RIVALS = (
     "composed,composed-nodrift,direct,paretobandit,naive,forgetting,always-edge,always-cloud,oracle"
 )
 _ABLATION = (
-    "composed,composed[detector=page-hinkley],composed[detector=adwin],composed[detector=off],"
-    "composed[widen=0],composed[caution=0],composed[forgetting=1],composed[guard=on],"
-    "composed-nodrift,composed[pacer=dual],composed[pacer=off]"
+    "composed,composed[detector=off],composed[widen=0],composed[caution=0],composed[forgetting=1],"
+    "composed[guard=on],composed-nodrift,composed[pacer=dual],composed[pacer=off]"
 )
 _LIBRARY = "swap-unannounced,swap-announced,mix-shift,recurring"
 _FREE = "composed,composed-nodrift,linucb,oracle"
@@ -54,9 +55,7 @@ def three_phase(
     arm: Annotated[
         str | None, typer.Option(help="Model that it happens to; default: the protocol's.")
     ] = None,
-    budgets: Annotated[str, typer.Option(help="Which of tight, moderate and loose.")] = ",".join(
-        BUDGETS
-    ),
+    budgets: Budgets = _EVERY,
     policies: Annotated[str, typer.Option(help="Comma-separated.")] = _RIVALS,
     match: Annotated[
         str | None,
@@ -78,9 +77,7 @@ def three_phase(
 
         if event not in _EVENTS:
             raise BadStudyError("--event", event, f"unknown{nearest(event, [*_EVENTS])}")
-        for name in budgets.split(","):
-            if name not in BUDGETS:
-                raise BadStudyError("--budgets", name, f"unknown{nearest(name, [*BUDGETS])}")
+        names = _budgets(budgets)
         rivals = _rivals(match, policies)
         kind = _kind(plot)
         panels = []
@@ -88,7 +85,7 @@ def three_phase(
         usual = "cloud" if own or arms or event == "price" else MODELS[1]
         target = arm or usual
         with _plan(event, target) as plan:
-            for name in budgets.split(","):
+            for name in names:
                 wishes = Wishes(
                     table=table,
                     edge=edge,
@@ -117,6 +114,16 @@ def three_phase(
                 )
         if plot is not None:
             plot.write_bytes(draw_courses(panels, kind))
+
+
+def _budgets(text: str) -> list[str]:
+    from simulator.errors import BadStudyError, nearest
+
+    names = text.split(",")
+    for name in names:
+        if name not in BUDGETS:
+            raise BadStudyError("--budgets", name, f"unknown{nearest(name, [*BUDGETS])}")
+    return names
 
 
 def _kind(plot: Path | None) -> str:
@@ -261,6 +268,7 @@ def _half_rows(drift: str, found: Mapping[str, Any]) -> Iterable[Sequence[str]]:
 @app.command("ablation")
 def ablation(
     *,
+    budgets: Budgets = _EVERY,
     policies: Annotated[str, typer.Option(help="Comma-separated.")] = _ABLATION,
     seeds: Seeds = 20,
     workers: Workers = None,
@@ -275,7 +283,7 @@ def ablation(
 
         found: dict[str, list[Mapping[str, Any]]] = {}
         with _plan("drop", MODELS[1]) as plan:
-            for name, budget in BUDGETS.items():
+            for name in _budgets(budgets):
                 found[name] = []
                 for drift in (str(plan), None):
                     wishes = Wishes(
@@ -286,7 +294,7 @@ def ablation(
                         drift=drift,
                         rounds=1824,
                         seeds=seeds,
-                        budget_usd=budget,
+                        budget_usd=BUDGETS[name],
                         data_dir=data_dir,
                     )
                     case = f"{name}-{'drop' if drift else 'calm'}"

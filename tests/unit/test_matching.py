@@ -6,7 +6,7 @@ from bandit.pacing import PacerConfig
 from bandit.primitives import Arm, Estimate, Prediction
 from bandit.utility import Scenario
 from simulator.allowance import Allowance, AllowancePacer
-from simulator.cli_drift import _rivals, ablation_rows
+from simulator.cli_drift import _budgets, _rivals, ablation_rows
 from simulator.drift import DriftPlan, Phase
 from simulator.engine import Task, run_study, run_tasks
 from simulator.errors import BadStudyError
@@ -93,3 +93,9 @@ def test_an_ablation_says_what_the_first_policy_costs_when_nothing_drifts():
         ("full", "0.8000", "0.8000", "0.8000", "+0.0%", "0.50"),
         ("without", "0.7000", "0.7000", "0.8000", "+2.0%", "0.50"),
     ]
+
+
+def test_a_budget_that_there_is_not_is_refused():
+    assert _budgets("tight,loose") == ["tight", "loose"]
+    with pytest.raises(BadStudyError, match="did you mean 'loose'"):
+        _budgets("tight,lose")
