@@ -302,7 +302,7 @@ def ablation(
                     found[name].append(results["policies"])
         typer.echo(f"\nMean reward, 3 x 608 rounds, {seeds} seeds; calm: nothing drifts; cost: how")
         typer.echo("much more regret the first policy has then; spend over budget, with drift\n")
-        heads = [head for name in BUDGETS for head in (f"{name} P2", "P3", "calm", "cost", "spend")]
+        heads = [head for name in found for head in (f"{name} P2", "P3", "calm", "cost", "spend")]
         print_table(("policy", *heads), ablation_rows(found))
 
 

@@ -125,7 +125,7 @@ def _fill(above: Any, below: Any, panel: Panel) -> None:
         below.axhline(1.0, color="#212529", lw=1.0, ls=":")
     above.set(title=panel.title, ylim=(-0.02, 1.02))
     below.set(xlabel="round")
-    below.set_ylim(bottom=0.0)
+    below.set_ylim(bottom=0.0, auto=None)
 
 
 def shortened(svg: bytes) -> bytes:
