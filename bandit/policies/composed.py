@@ -180,7 +180,8 @@ class ComposedPolicy:
                 self._n_votes = 0
                 self._lookout.forget_quality()
             arms = {arm.arm_id: arm for arm in decision.arms}
-            for arm_id, quality in self._cascades.votes(interaction, answer):
+            votes = self._cascades.votes(interaction, answer)
+            for arm_id, quality in votes:
                 if arm_id in arms:
                     block = self._met(arms[arm_id])
                     said = self._oracles.learn_quality(
@@ -194,7 +195,8 @@ class ComposedPolicy:
                         # What a cascade's vote says of its parts is inferred: too noisy to watch.
                         self._lookout.look(block, QUALITY, modelled=said, value=quality)
             self._note_gap(decision.scenario.name, decision.prediction)
-            self._n_votes += 1
+            # Of a cascade's forced verdict nothing is learned.
+            self._n_votes += bool(votes)
         if reward.cost_usd is not None or reward.latency_s is not None:
             if answer is not None:
                 self._cascades.note(answer)

@@ -24,6 +24,9 @@ MAX_ARMS = 32
 _SMALL = ("--ring_size", "4")
 _LARGEST_SQUARE = 1e8
 _LARGEST_LABEL = _LARGEST_WEIGHT = 1e3
+# VW clips what it predicts to the labels it has seen. Where those are all alike it then sees no
+# error, while the weights that we read go on growing.
+_UNCLIPPED = ("--min_prediction", f"{-_LARGEST_LABEL:g}", "--max_prediction", f"{_LARGEST_LABEL:g}")
 
 
 def check_features(x: FloatVector) -> None:
@@ -95,7 +98,7 @@ class Regressor:
         Shared with models that learn at the same places; None for one of its own.
     """
 
-    arguments = ("--coin", "--noconstant", "--quiet", *_SMALL)
+    arguments = ("--coin", "--noconstant", "--quiet", *_UNCLIPPED, *_SMALL)
     eta = 1.0
 
     def __init__(

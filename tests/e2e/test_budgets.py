@@ -36,7 +36,7 @@ def settings(dsn, upstream, *, cap=CAP_USD, **more):
         "database": {"dsn": dsn},
         "policy": {"gamma": 0.01},
         "budgets": [
-            {"name": "all", "usd_per_day": cap, "usd_per_query": 0.004},
+            {"name": "all", "usd_per_day": cap, "usd_per_query": 0.02},
             {"name": "search", "tag": "team=search", "usd_per_day": cap / 2},
         ],
         **more,
@@ -172,7 +172,7 @@ def test_what_a_killed_server_had_reserved_is_charged_in_full(dsn, replicas):
     with ThreadPoolExecutor(4) as pool:
         streams = [pool.submit(begin, first.base_url, asked) for _ in range(4)]
         held = until(lambda: accounts(dsn).get("all", (0, 0))[1])
-        until(lambda: rows(dsn, "SELECT count(*) FROM reservations")[0][0] >= 3)
+        until(lambda: rows(dsn, "SELECT count(*) FROM reservations")[0][0] == 4)
         held = accounts(dsn)["all"][1]
         first.kill()
         for stream in streams:

@@ -67,3 +67,20 @@ def test_models_that_share_a_slate_learn_what_they_would_have_learned_alone():
             models[1].learn(x, float(i % 5) / 5.0, i % 3, weight=2.0)
             models[1].learn(x, -0.5, (i + 1) % 3)
     assert [model.dump() for model in sharing] == [model.dump() for model in alone]
+
+
+@pytest.mark.parametrize("label", [0.5, -1.2, 3.0])
+@pytest.mark.parametrize("read", ["predict", "predict_latest"])
+def test_labels_that_are_all_alike_are_learned_and_not_overshot(label, read):
+    rng = np.random.default_rng(0)
+    model = Regressor(20, n_blocks=1)
+
+    def context():
+        return np.concatenate([[1.0], rng.normal(size=19) * 0.3]).astype(np.float32)
+
+    for _ in range(300):
+        model.learn(context(), label)
+    again = Regressor(20, n_blocks=1, saved=model.dump())
+    for _ in range(100):
+        again.learn(context(), label)
+        assert getattr(again, read)(context()) == pytest.approx(label, rel=0.2)
