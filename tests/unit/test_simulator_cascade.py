@@ -44,6 +44,8 @@ def study(n=400, *, policies=("composed",), **options):
 class Recording:
     """A policy that keeps every lesson."""
 
+    has_gate = True
+
     def __init__(self, inner):
         self.inner, self.lessons = inner, []
         self.name, self.version, self.alarms = inner.name, inner.version, ()
