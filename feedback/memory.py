@@ -179,7 +179,7 @@ class MemoryDecisionLog:
             position = self._happened("feedback", row.decision_id)
             entry.applied.append((position, stored))
             entry.spoken.add((row.metric, row.source))
-            if row.value is not None and not counts:
+            if self._max_votes is not None and row.value is not None and not counts:
                 self._counted.append((now, key_id, row.source))
             self._unclosed.pop(row.decision_id, None)
         else:

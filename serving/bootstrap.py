@@ -190,12 +190,7 @@ async def judge(settings: Settings, stop_: asyncio.Event) -> None:
         )
         log = open_log(settings, dsn)
         stack.push_async_callback(log.aclose)
-        maker = policy_maker(settings, featurizer)
-        holder = PolicyHolder(
-            log, maker, floor=settings.policy.floor, schema_version=featurizer.schema_version
-        )
-        await holder.refresh()
-        background(stack, _keep_fresh(holder))
+        holder = await _start_holder(settings, stack, log=log, featurizer=featurizer)
         # Probes need the arms, which run in the server.
         worker = await start_judge(settings, stack, log=log, holder=holder)
         background(stack, worker.run())
@@ -246,15 +241,7 @@ async def _assemble(
     stack.push_async_callback(log.aclose)
     writer = DecisionWriter(log, timeout_s=settings.database.write_timeout_s)
     stack.push_async_callback(writer.aclose)
-    holder = PolicyHolder(
-        log,
-        policy_maker(settings, featurizer),
-        floor=settings.policy.floor,
-        schema_version=featurizer.schema_version,
-        as_saved=maker_of,
-    )
-    await holder.refresh()
-    background(stack, _keep_fresh(holder))
+    holder = await _start_holder(settings, stack, log=log, featurizer=featurizer)
     _tell_alarms(settings, stack, log)
     learner = None
     if settings.learner.enabled:
@@ -330,6 +317,25 @@ def _tell_alarms(settings: Settings, stack: AsyncExitStack, log: DecisionLog) ->
         given.webhook_url, token, secret, timeout_s=given.timeout_s, give_up_s=given.give_up_s
     )
     background(stack, Webhook(log.alarms, config, clock=utc_now).run())
+
+
+async def _start_holder(
+    settings: Settings,
+    stack: AsyncExitStack,
+    *,
+    log: DecisionLog,
+    featurizer: LearnersFeaturizer,
+) -> PolicyHolder:
+    holder = PolicyHolder(
+        log,
+        policy_maker(settings, featurizer),
+        floor=settings.policy.floor,
+        schema_version=featurizer.schema_version,
+        as_saved=maker_of,
+    )
+    await holder.refresh()
+    background(stack, _keep_fresh(holder))
+    return holder
 
 
 async def _keep_fresh(holder: PolicyHolder) -> None:

@@ -73,20 +73,23 @@ class ComposedPolicy:
         estimates = self._estimates(arms, heads, scenario)
         charges = [charge_of(e, scenario) for e in estimates]
         values = [e.utility - charge for e, charge in zip(estimates, charges, strict=True)]
-        taught = taught_elsewhere(values, arms)
-        floors = self._floors(arms, charges, taught, self._gaps.typical(scenario.name))
+        taught, top, gap = (
+            taught_elsewhere(values, arms),
+            max(values),
+            self._gaps.typical(scenario.name),
+        )
+        floors = self._floors(arms, charges, taught, gap)
         for i, hope in self._watched(arms):
             # Only where it would be best had it recovered: elsewhere looking is of no use.
             hoped = self._estimate(arms[i], heads, scenario, hope)
-            if hoped.utility - charge_of(hoped, scenario) >= max(values):
+            if hoped.utility - charge_of(hoped, scenario) >= top:
                 floors[i] = max(floors[i], self._lookout.wanted(self._block(arms[i])))
-        top = max(values)
-        values = lowered(values, charges, self._gaps.typical(scenario.name))
+        values = lowered(values, charges, gap)
         values = [
             top - SHARPER * (top - value) if known else value
             for value, known in zip(values, taught, strict=True)
         ]
-        pmf = inverse_gap_weighting(values, gamma=self._gamma(scenario), floor=floors)
+        pmf = inverse_gap_weighting(values, gamma=self._sharpness(scenario) / gap, floor=floors)
         return Prediction(tuple(arm.arm_id for arm in arms), pmf, self.version, estimates)
 
     def _block(self, arm: Arm) -> int:
@@ -159,11 +162,10 @@ class ComposedPolicy:
         utility = utility_of(scenario, sure, cost, latency, energy_j=energy_j)
         return Estimate(clipped(quality), cost, latency, utility)
 
-    def _gamma(self, scenario: Scenario) -> float:
+    def _sharpness(self, scenario: Scenario) -> float:
         # Where money is short a blunt start is too dear: one arm may cost sixty budgets.
         votes = 0 if scenario.cost_price > 0.0 else self.config.gamma_votes
-        sharpness = growing(self.config.gamma, self._n_votes, votes)
-        return sharpness / self._gaps.typical(scenario.name)
+        return growing(self.config.gamma, self._n_votes, votes)
 
     # -- learning -------------------------------------------------------------------------------
 

@@ -115,7 +115,9 @@ class Gatehouse:
         BadInteractionError
             If a signal is not finite.
         """
-        x, hunch = self._features(answer)
+        return self._assessed(answer, *self._features(answer))
+
+    def _assessed(self, answer: EdgeAnswer, x: Vector, hunch: float) -> Assessment:
         raw = answer.edge_quality + self._edge_trust.share * (hunch + float(self._edge.theta @ x))
         calibration = self._calibrations.get(answer.digest)
         return Assessment(
@@ -139,36 +141,37 @@ class Gatehouse:
 
     def note(self, answer: EdgeAnswer) -> None:
         """Count an edge answer, judged or not: the scale of its signals, and what they tell."""
-        found = self.assess(answer)
+        x, hunch = self._features(answer)
+        found = self._assessed(answer, x, hunch)
         edge, cloud = found.edge - answer.edge_quality, found.cloud - answer.cloud_quality
         values = (edge, cloud, edge * edge, cloud * cloud, edge * cloud, 1.0)
         for i, value in enumerate(values):
             self._added[i] = 0.995 * self._added[i] + value
-        factor = self._factor(self._features(answer)[0])
-        self._factors = [0.995 * self._factors[0] + factor, 0.995 * self._factors[1] + 1.0]
+        self._factors = [0.995 * self._factors[0] + self._factor(x), 0.995 * self._factors[1] + 1.0]
         self._scale.note(answer.signals, answer.digest)
 
     def learn_edge(self, answer: EdgeAnswer, quality: float) -> None:
         """Learn how good the edge's answer was."""
         x, hunch = self._features(answer)
-        self._proofs[0].learn(
-            self.assess(answer).edge - answer.edge_quality, quality - answer.edge_quality
-        )
+        missed = quality - answer.edge_quality
+        added = self._assessed(answer, x, hunch).edge - answer.edge_quality
+        self._proofs[0].learn(added, missed)
         correction = hunch + float(self._edge.theta @ x)
         known = self._calibrations.pop(answer.digest, None) or Calibration()
         known.learn(answer.edge_quality + self._edge_trust.share * correction, quality)
-        self._edge_trust.learn(correction, quality - answer.edge_quality)
+        self._edge_trust.learn(correction, missed)
         # The latest digest lies last; the oldest goes.
         self._calibrations[answer.digest] = known
         while len(self._calibrations) > 4:
             del self._calibrations[next(iter(self._calibrations))]
-        self._edge.learn(x, quality - answer.edge_quality - hunch, keep=_KEEP)
+        self._edge.learn(x, missed - hunch, keep=_KEEP)
 
     def learn_cloud(self, answer: EdgeAnswer, quality: float) -> None:
         """Learn how good the cloud's answer was where the edge's was not accepted."""
-        x, _ = self._features(answer)
+        x, hunch = self._features(answer)
         missed = quality - answer.cloud_quality
-        self._proofs[1].learn(self.assess(answer).cloud - answer.cloud_quality, missed)
+        added = self._assessed(answer, x, hunch).cloud - answer.cloud_quality
+        self._proofs[1].learn(added, missed)
         self._cloud_trust.learn(float(self._cloud.theta @ x), missed)
         self._cloud.learn(x, missed, keep=_KEEP)
 
