@@ -190,10 +190,13 @@ def to_reward(scenario: Scenario, *, quality: float | None, outcome: Outcome | N
 
 
 def _number(field: str, value: object, low: float, high: float, *, only_ends: bool = False) -> None:
-    want = f"{low:g} or {high:g}" if only_ends else f"a finite number in [{low:g}, {high:g}]"
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise BadFeedbackError(field, value, want)
-    if not low <= value <= high or (only_ends and value not in {low, high}):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not low <= value <= high
+        or (only_ends and value not in {low, high})
+    ):
+        want = f"{low:g} or {high:g}" if only_ends else f"a finite number in [{low:g}, {high:g}]"
         raise BadFeedbackError(field, value, want)
 
 

@@ -126,7 +126,8 @@ class Layout:
             return last[1]
         x = self.flatten(context)
         check_features(x)
-        x = np.where(np.abs(x) < _SMALLEST, np.float32(0.0), x)
+        x = x.copy()
+        x[np.abs(x) < _SMALLEST] = 0.0
         self._taught = context, x
         return x
 

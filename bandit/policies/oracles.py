@@ -69,9 +69,8 @@ class Oracles:
         self.latency.smear = {k: list(v) for k, v in state.get("latency_smear", {}).items()}
 
     def _begin_quality(self, blobs: Mapping[str, bytes], state: Mapping[str, Any]) -> None:
-        n = self._layout.n_features
-        self._common = Regressor(n, n_blocks=1, saved=blobs.get("common"))
-        slate = Slate()
+        n, slate = self._layout.n_features, Slate()
+        self._common = Regressor(n, n_blocks=1, saved=blobs.get("common"), slate=slate)
         self._difference = Regressor(n, saved=blobs.get("difference"), slate=slate)
         # A policy that was saved before the difference was learned twice goes on from the one.
         mirrored = blobs.get("mirrored", blobs.get("difference"))

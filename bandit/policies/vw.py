@@ -41,6 +41,13 @@ def check_features(x: FloatVector) -> None:
         raise BadInteractionError("context", "a value that is not finite, or far from order 1")
 
 
+class _Workspace(vw.Workspace):  # type: ignore[misc]
+    """VW without a look at the kind of label of every lesson: looking takes as long as learning."""
+
+    def _check_label(self, example: object) -> None:
+        """Pass it: what is taught here has the one kind of label that its model learns from."""
+
+
 def _bits(n_weights: int) -> int:
     return max(10, (n_weights - 1).bit_length())
 
@@ -69,8 +76,9 @@ class Slate:
             # Whoever only predicts never needs it.
             self._example = vw.Example()
             self._features = self._example["x"]
-        if x is not self._x or block != self._block:
+        if x is not self._x:
             check_features(x)
+        if x is not self._x or block != self._block:
             self._features.truncate_to(0)
             self._features.push_many_features(indices, x)
             self._x, self._block = x, block
@@ -128,7 +136,7 @@ class Regressor:
         # Made when it is first needed: whoever only predicts never needs it, and it takes 2.5 ms.
         if self._workspace is None:
             try:
-                self._workspace = vw.Workspace(self._arguments, model_data=self._model)
+                self._workspace = _Workspace(self._arguments, model_data=self._model)
             except RuntimeError as error:
                 raise BadSnapshotError(str(error)) from error
             self._model = None
@@ -169,9 +177,9 @@ class Regressor:
         example.set_label(vw.SimpleLabel(label, weight))
         workspace.learn_one(example)
         n = self._n_learned[block] = self._n_learned[block] + 1
-        share = (self.eta + 1.0) / (self.eta + n)
+        share = min(1.0, (self.eta + 1.0) / (self.eta + n))
         average = self._average[block]
-        average += np.float32(min(1.0, share)) * (self._weights[block] - average)
+        average += share * (self._weights[block] - average)
 
     def forget(self, block: int) -> None:
         """Make a block what it was before anything was learned."""
