@@ -22,7 +22,7 @@ from bandit.primitives import Decision, Interaction, Judgement, Reward
 from feedback.log import LogEvent, LoggedDecision
 from feedback.opinions import opinions
 from feedback.outcome import Outcome
-from feedback.reward import RewardRules, combine, to_reward
+from feedback.reward import RewardRules, combine, to_reward, value_of
 
 NO_RULES = RewardRules()
 _NOTHING = Reward()
@@ -60,7 +60,7 @@ def lesson(
     quality = None
     if first is not None:
         quality = combine((row for at, row in event.feedback if at <= as_of), rules.weights)
-    if position == outcome_at:
+    if outcome is not None and position == outcome_at:
         voted_before = first is not None and first < position
         return _outcome_lesson(decision, outcome, quality if voted_before else None)
     if position == first:
@@ -82,7 +82,7 @@ def _told_apart(
     outcome, outcome_at = _outcome(event, as_of)
     decision, said = event.logged.decision, opinions(event, as_of=as_of, rules=rules)
     leading = None if said.leading is None else said.by_kind[said.leading]
-    if position == outcome_at:
+    if outcome is not None and position == outcome_at:
         early = leading is not None and leading.since < position
         quality = leading.quality if leading is not None and early else None
         return _outcome_lesson(decision, outcome, quality)
@@ -135,13 +135,12 @@ def _outcome(event: LogEvent, as_of: int) -> tuple[Outcome | None, int | None]:
 
 
 def _outcome_lesson(
-    decision: Decision, outcome: Outcome | None, quality: float | None
+    decision: Decision, outcome: Outcome, quality: float | None
 ) -> Interaction | None:
-    whole = to_reward(decision.scenario, quality=quality, outcome=outcome)
-    before = decision.scenario.reward(quality=whole.quality, cost_usd=None, latency_s=None)
-    taught = Reward(
-        cost_usd=whole.cost_usd, latency_s=whole.latency_s, value=_once(whole.value, before)
-    )
+    scenario = decision.scenario
+    value = value_of(scenario, quality=quality, outcome=outcome)
+    before = value_of(scenario, quality=quality, outcome=None)
+    taught = Reward(None, outcome.cost_usd, outcome.latency_s, _once(value, before))
     return _interaction(decision, taught, outcome)
 
 
@@ -150,13 +149,11 @@ def _quality_lesson(
 ) -> Interaction | None:
     if quality is None:
         return None
-    value = to_reward(decision.scenario, quality=quality, outcome=outcome).value
     scenario = decision.scenario
+    value = value_of(scenario, quality=quality, outcome=outcome)
     # Most scenarios weigh quality, and have no reward without it.
     before = (
-        to_reward(scenario, quality=None, outcome=outcome).value
-        if scenario.w_quality == 0.0
-        else None
+        value_of(scenario, quality=None, outcome=outcome) if scenario.w_quality == 0.0 else None
     )
     taught = Interaction(decision, Reward(quality=quality, value=_once(value, before)))
     return _with_signals(taught, outcome)

@@ -167,26 +167,31 @@ def combine(
     return min(1.0, quality / total)
 
 
+def value_of(scenario: Scenario, *, quality: float | None, outcome: Outcome | None) -> float | None:
+    """A decision's reward under its scenario; None where it failed, or a term is not known yet."""
+    if outcome is None:
+        return scenario.reward(quality=quality, cost_usd=None, latency_s=None)
+    if outcome.failure is not None:
+        return None
+    return scenario.reward(
+        quality=quality,
+        cost_usd=outcome.cost_usd,
+        latency_s=outcome.latency_s,
+        energy_j=outcome.energy_j,
+    )
+
+
 def to_reward(scenario: Scenario, *, quality: float | None, outcome: Outcome | None) -> Reward:
     """All that is known of a decision, combined under its scenario.
 
     A failed answer has no reward: the failure is the backend's story, and says nothing of quality.
     """
-    if outcome is not None and outcome.failure is not None:
+    if outcome is None:
+        return Reward(quality, value=value_of(scenario, quality=quality, outcome=None))
+    if outcome.failure is not None:
         return Reward()
-    cost_usd = None if outcome is None else outcome.cost_usd
-    latency_s = None if outcome is None else outcome.latency_s
-    return Reward(
-        quality=quality,
-        cost_usd=cost_usd,
-        latency_s=latency_s,
-        value=scenario.reward(
-            quality=quality,
-            cost_usd=cost_usd,
-            latency_s=latency_s,
-            energy_j=None if outcome is None else outcome.energy_j,
-        ),
-    )
+    value = value_of(scenario, quality=quality, outcome=outcome)
+    return Reward(quality, outcome.cost_usd, outcome.latency_s, value)
 
 
 def _number(field: str, value: object, low: float, high: float, *, only_ends: bool = False) -> None:

@@ -1,6 +1,6 @@
 """The people and judges who say, now or later, how good an answer was; and the lessons of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +16,6 @@ from feedback.reward import RewardRules
 from simulator.changes import Block
 from simulator.delay import Delay, Pending
 from simulator.judges import Panel, PanelConfig
-from simulator.table import Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +82,8 @@ class Callers:
         self._chance = np.random.default_rng([config.seed, 4])
         self._pending: Pending[_Judged] = Pending()
         self._position = 0
-        self._heard: Floats = np.zeros(0)
-        self._noise: Floats = np.zeros(0)
+        self._heard: Sequence[float] = ()
+        self._noise: Sequence[float] = ()
         # What a policy that cannot correct a judge is taught is what the service would teach it.
         self._rules = RewardRules(corrected=correction_of(policy) is not None)
         self.panel = None if config.panel is None else self._panel(config.panel)
@@ -104,8 +103,9 @@ class Callers:
 
     def meet(self, block: Block) -> None:
         """Draw who will judge in this block; the same for every policy."""
-        self._heard = self._chance.random(len(block))
-        self._noise = self._chance.standard_normal(len(block)) * self._config.judge_noise
+        self._heard = self._chance.random(len(block)).tolist()
+        noise = self._chance.standard_normal(len(block)) * self._config.judge_noise
+        self._noise = noise.tolist()
         if self.panel is not None:
             self.panel.meet(block)
 
@@ -150,9 +150,9 @@ class Callers:
     def _votes(self, block: Block, i: int, j: int) -> tuple[tuple[str, float], ...]:
         votes: list[tuple[str, float]] = []
         if self._heard[i] < self._config.feedback_rate and not block.silent[i]:
-            bias = block.judge_bias[i, j] + self._config.judge_bias
-            said = block.quality[i, j] + bias + self._noise[i]
-            votes.append(("judge", float(min(1.0, max(0.0, said)))))
+            bias = float(block.judge_bias[i, j]) + self._config.judge_bias
+            said = float(block.quality[i, j]) + bias + self._noise[i]
+            votes.append(("judge", min(1.0, max(0.0, said))))
         if block.poison[i, j] >= 0.0:
             votes.append(("stranger", float(block.poison[i, j])))
         return tuple(votes)

@@ -127,7 +127,7 @@ class Driver:
         view = self._view(block, i, rewards) if self._seer else None
         if self._seer and view:
             self._seer.foresee(view)
-        decision = self._decide(t, context, arms)
+        decision = self._decide(t, now_s, context, arms)
         j, outcome = self._fleet.answer(block, i, decision, now_s)
         self._record(t, decision, (j, outcome, float(block.quality[i, j])))
         self._steering.answered(decision, outcome)
@@ -135,7 +135,7 @@ class Driver:
         if self._seer and view:
             self._seer.hindsight(context, view)
 
-    def _decide(self, t: int, context: Context, arms: tuple[Arm, ...]) -> Decision:
+    def _decide(self, t: int, now_s: float, context: Context, arms: tuple[Arm, ...]) -> Decision:
         scenario = self._steering.priced(self._scenario, arms)
         prediction = self._policy.predict(context, arms, scenario)
         arm_id, propensity = draw(prediction, self._draws)
@@ -148,7 +148,7 @@ class Driver:
             arm_id,
             propensity,
             "policy",
-            _EPOCH + timedelta(seconds=float(self._arrivals[t])),
+            _EPOCH + timedelta(seconds=now_s),
         )
 
     def _view(self, block: Block, i: int, rewards: Floats) -> View:

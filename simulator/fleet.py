@@ -36,13 +36,13 @@ class Fleet:
         self._column = {model: j for j, model in enumerate(models)}
         self._queue = queue
         self._board = LatencyBoard()
-        self._key: tuple[bytes, ...] = ()
+        self._key: list[bytes] = []
         self._arms: tuple[Arm, ...] = ()
 
     def at(self, block: Block, i: int, now_s: float) -> tuple[Arm, ...]:
         """The eligible arms as they are now: prices, recent latency, predicted wait."""
         parts = (block.eligible, block.price_in, block.price_out, block.digest)
-        key = tuple(part[i].tobytes() for part in parts)
+        key = [part[i].tobytes() for part in parts]
         if key != self._key or i % _FRESH == 0 or self._queue is not None:
             self._key = key
             self._arms = tuple(

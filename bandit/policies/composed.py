@@ -16,7 +16,6 @@ from bandit.policies.gaps import Gaps
 from bandit.policies.gatehouse import EdgeAnswer
 from bandit.policies.inputs import Layout, check_interaction, key_of
 from bandit.policies.lookout import Lookout, token_price
-from bandit.policies.magnitude import Seen
 from bandit.policies.oracles import PRIOR_LATENCY_S, Heads, Oracles, prior_cost_usd
 from bandit.policies.record import COST, LATENCY, QUALITY
 from bandit.policies.vw import VW_VERSION
@@ -246,14 +245,14 @@ class ComposedPolicy:
         cost, latency = self._oracles.cost, self._oracles.latency
         if bill.latency_s is not None:
             own = max(1e-3, bill.latency_s - arm.features.get("queue_s", 0.0))
-            seen = Seen(key, own / PRIOR_LATENCY_S, offsets[LATENCY])
-            said, value = latency.learn(small, block, seen)
+            ratio = own / PRIOR_LATENCY_S
+            said, value = latency.learn(small, block, key=key, ratio=ratio, offset=offsets[LATENCY])
             if self._lookout.look(block, LATENCY, modelled=said, value=value):
                 offsets[LATENCY] += latency.start_over(key)
         price = token_price(arm)
         if bill.cost_usd is not None and price != 0.0:
-            seen = Seen(key, bill.cost_usd / prior_cost_usd(price), offsets[COST])
-            said, value = cost.learn(small, block, seen)
+            ratio = bill.cost_usd / prior_cost_usd(price)
+            said, value = cost.learn(small, block, key=key, ratio=ratio, offset=offsets[COST])
             if self._lookout.look(block, COST, modelled=said, value=value):
                 offsets[COST] += cost.start_over(key)
 

@@ -2,32 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from bandit.policies.vw import Regressor, Slate
 from bandit.primitives import FloatVector
 
 _FREE_USD = 1e-9
 """Costs below this count as nothing when their logarithm is taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """One answer's quantity.
-
-    Attributes
-    ----------
-    key
-        Of the arm, under its digest.
-    ratio
-        Quantity over its prior.
-    offset
-        What the model's prediction is corrected by at present.
-    """
-
-    key: str
-    ratio: float
-    offset: float
 
 
 class Magnitude:
@@ -48,15 +28,27 @@ class Magnitude:
         seen, predicted = self.smear.get(key, (1.0, 1.0))
         return prior * math.exp(min(9.0, log_ratio)) * seen / predicted
 
-    def learn(self, x: FloatVector, block: int, seen: Seen) -> tuple[float, float]:
-        """Learn a ratio to the prior; what was said of it, uncorrected, and its own logarithm."""
+    def learn(
+        self, x: FloatVector, block: int, *, key: str, ratio: float, offset: float
+    ) -> tuple[float, float]:
+        """Learn from an answer; what was said of its ratio, uncorrected, and its own logarithm.
+
+        Parameters
+        ----------
+        key
+            Of the arm, under its digest.
+        ratio
+            Quantity over its prior.
+        offset
+            What the model's prediction is corrected by at present.
+        """
         said = self.model.predict(x, block)
-        sums = self.smear.setdefault(seen.key, [1.0, 1.0])
+        sums = self.smear.setdefault(key, [1.0, 1.0])
         mended = _logarithm(sums)
-        sums[0] = 0.99 * sums[0] + seen.ratio
-        sums[1] = 0.99 * sums[1] + math.exp(min(9.0, said + seen.offset))
-        value = max(-9.0, min(9.0, math.log(max(seen.ratio, _FREE_USD))))
-        self.model.learn(x, value - seen.offset, block)
+        sums[0] = 0.99 * sums[0] + ratio
+        sums[1] = 0.99 * sums[1] + math.exp(min(9.0, said + offset))
+        value = max(-9.0, min(9.0, math.log(max(ratio, _FREE_USD))))
+        self.model.learn(x, value - offset, block)
         return said + mended, value
 
     def start_over(self, key: str) -> float:

@@ -157,7 +157,8 @@ class Regressor:
 
     def predict_latest(self, x: FloatVector, block: int = 0) -> float:
         """The value by VW's latest weights: noisier, but it does not lag behind."""
-        self._vw()
+        if self._workspace is None:
+            self._vw()
         return float(self._weights[block].dot(x))
 
     def learn(self, x: FloatVector, label: float, block: int = 0, *, weight: float = 1.0) -> None:
@@ -173,7 +174,7 @@ class Regressor:
             raise BadInteractionError("label", label)
         if not 0.0 < weight <= _LARGEST_WEIGHT:
             raise BadInteractionError("weight", weight)
-        workspace = self._vw()
+        workspace = self._workspace or self._vw()
         example.set_label(vw.SimpleLabel(label, weight))
         workspace.learn_one(example)
         n = self._n_learned[block] = self._n_learned[block] + 1
