@@ -65,7 +65,12 @@ class Slate:
         self._block = -1
 
     def filled(self, x: FloatVector, block: int, indices: NDArray[np.uint64]) -> vw.Example:
-        """The example with the features ``x``, both of shape (n_features,), of a block.
+        """The example with the features ``x`` of shape (n_features,) at the places of a block.
+
+        Parameters
+        ----------
+        indices
+            Places in VW's weights, shape (n_blocks, n_features).
 
         Raises
         ------
@@ -80,7 +85,7 @@ class Slate:
             check_features(x)
         if x is not self._x or block != self._block:
             self._features.truncate_to(0)
-            self._features.push_many_features(indices, x)
+            self._features.push_many_features(indices[block], x)
             self._x, self._block = x, block
         return self._example
 
@@ -122,6 +127,8 @@ class Regressor:
         places = np.arange(n_blocks * n_features, dtype=np.uint64)
         self._indices = places.reshape(n_blocks, n_features)
         self._average = np.zeros((n_blocks, n_features), dtype=np.float32)
+        # Views of its rows, made once: numpy takes longer to make one than to add it up.
+        self._averages: list[FloatVector] = [*self._average]
         self._n_learned = [0] * n_blocks
         self._arguments = [*self.arguments, "-b", str(_bits(n_features * n_blocks))]
         self._model: bytes | None = None
@@ -140,15 +147,15 @@ class Regressor:
             except RuntimeError as error:
                 raise BadSnapshotError(str(error)) from error
             self._model = None
-            # A view into VW's memory, one row a block. Column 0 is the weight, the others are the
+            # Views into VW's memory, one a block. Column 0 is the weight, the others are the
             # optimiser's.
             used = self._workspace.weights()[: self._indices.size, 0, 0]
-            self._weights: FloatVector = used.reshape(self._indices.shape)
+            self._latest: list[FloatVector] = [*used.reshape(self._indices.shape)]
         return self._workspace
 
     def predict(self, x: FloatVector, block: int = 0) -> float:
         """The value at ``x`` of shape (n_features,); 0 before anything was learned."""
-        return float(self._average[block].dot(x))
+        return float(self._averages[block].dot(x))
 
     def predict_blocks(self, x: FloatVector, n_blocks: int) -> list[float]:
         """`predict` of the first ``n_blocks`` blocks, in one product."""
@@ -159,7 +166,7 @@ class Regressor:
         """The value by VW's latest weights: noisier, but it does not lag behind."""
         if self._workspace is None:
             self._vw()
-        return float(self._weights[block].dot(x))
+        return float(self._latest[block].dot(x))
 
     def learn(self, x: FloatVector, label: float, block: int = 0, *, weight: float = 1.0) -> None:
         """Update towards ``label``, a finite number of order 1, with some importance.
@@ -169,7 +176,7 @@ class Regressor:
         BadInteractionError
             If a number would ruin the model.
         """
-        example = self._slate.filled(x, block, self._indices[block])
+        example = self._slate.filled(x, block, self._indices)
         if not abs(label) <= _LARGEST_LABEL:
             raise BadInteractionError("label", label)
         if not 0.0 < weight <= _LARGEST_WEIGHT:
@@ -179,8 +186,8 @@ class Regressor:
         workspace.learn_one(example)
         n = self._n_learned[block] = self._n_learned[block] + 1
         share = min(1.0, (self.eta + 1.0) / (self.eta + n))
-        average = self._average[block]
-        average += share * (self._weights[block] - average)
+        average = self._averages[block]
+        average += share * (self._latest[block] - average)
 
     def forget(self, block: int) -> None:
         """Make a block what it was before anything was learned."""
