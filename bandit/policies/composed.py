@@ -242,19 +242,17 @@ class ComposedPolicy:
 
     def _learn_magnitudes(self, small: FloatVector, block: int, arm: Arm, bill: Reward) -> None:
         offsets, key = self._lookout.record(block).offsets, key_of(arm)
-        cost, latency = self._oracles.cost, self._oracles.latency
+        came = []
         if bill.latency_s is not None:
             own = max(1e-3, bill.latency_s - arm.features.get("queue_s", 0.0))
-            ratio = own / PRIOR_LATENCY_S
-            said, value = latency.learn(small, block, key=key, ratio=ratio, offset=offsets[LATENCY])
-            if self._lookout.look(block, LATENCY, modelled=said, value=value):
-                offsets[LATENCY] += latency.start_over(key)
+            came.append((LATENCY, self._oracles.latency, own / PRIOR_LATENCY_S))
         price = token_price(arm)
         if bill.cost_usd is not None and price != 0.0:
-            ratio = bill.cost_usd / prior_cost_usd(price)
-            said, value = cost.learn(small, block, key=key, ratio=ratio, offset=offsets[COST])
-            if self._lookout.look(block, COST, modelled=said, value=value):
-                offsets[COST] += cost.start_over(key)
+            came.append((COST, self._oracles.cost, bill.cost_usd / prior_cost_usd(price)))
+        for kind, model, ratio in came:
+            said, value = model.learn(small, block, key=key, ratio=ratio, offset=offsets[kind])
+            if model.settled(block) and self._lookout.look(block, kind, modelled=said, value=value):
+                model.start_over(key)
 
     def _note_gap(self, scenario: str, prediction: Prediction) -> None:
         utilities = [e.utility for e in prediction.estimates]

@@ -31,9 +31,9 @@ _CAUTION = 3.0
 """Votes that speak for "nothing has changed" when the size of a change is estimated."""
 _BACK = 0.3
 """Share of what an arm lost that may still be missing when its watch ends."""
-_STREAMS = ((0.25, 1.0, 20), (0.5, 1.5, 60), (0.5, 1.5, 60))
+_STREAMS = ((0.25, 1.0, 20), (0.5, 1.5, 30), (0.5, 1.5, 30))
 """Of each kind: standard deviation of residuals assumed at first, factor of the threshold, values
-before the first alarm. Cost and latency are learned from nothing in their first answers."""
+before the first alarm."""
 _LEAST = (0.03, 0.2, 0.2)
 """Changes smaller than this are corrected, and not worth an alarm."""
 

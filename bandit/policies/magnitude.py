@@ -1,20 +1,22 @@
 """Positive quantities, learned on a logarithmic scale."""
 
 import math
-from collections.abc import Sequence
 
 from bandit.policies.vw import Regressor, Slate
 from bandit.primitives import FloatVector
 
 _FREE_USD = 1e-9
 """Costs below this count as nothing when their logarithm is taken."""
+_SETTLED = 30
+"""Lessons after which a model has found the level: it swings past it once before."""
 
 
 class Magnitude:
     """A positive quantity per arm (cost, latency), learned as the logarithm of a ratio to a prior.
 
     The mean of a quantity is not the exponential of its mean logarithm; a running ratio of what was
-    seen to what was predicted mends that (Duan, "Smearing estimate", 1983).
+    seen to what was predicted mends that (Duan, "Smearing estimate", 1983), and begins anew once
+    the model has found the level: until then it says how far off the first guesses were.
     """
 
     def __init__(
@@ -43,24 +45,19 @@ class Magnitude:
             What the model's prediction is corrected by at present.
         """
         said = self.model.predict(x, block)
+        if self.model.n_learned(block) == _SETTLED:
+            self.start_over(key)
         sums = self.smear.setdefault(key, [1.0, 1.0])
-        mended = _logarithm(sums)
         sums[0] = 0.99 * sums[0] + ratio
         sums[1] = 0.99 * sums[1] + math.exp(min(9.0, said + offset))
         value = max(-9.0, min(9.0, math.log(max(ratio, _FREE_USD))))
         self.model.learn(x, value - offset, block)
-        return said + mended, value
+        return said, value
 
-    def start_over(self, key: str) -> float:
-        """Forget the ratio that mends the mean, for it mixes two worlds; returns its logarithm."""
-        mended = self._mended(key)
+    def settled(self, block: int) -> bool:
+        """Whether the last lesson of a block came when its level was known."""
+        return self.model.n_learned(block) > _SETTLED
+
+    def start_over(self, key: str) -> None:
+        """Forget the ratio that mends the mean, for it mixes two worlds."""
         self.smear[key] = [1.0, 1.0]
-        return mended
-
-    def _mended(self, key: str) -> float:
-        return _logarithm(self.smear.get(key, (1.0, 1.0)))
-
-
-def _logarithm(sums: Sequence[float]) -> float:
-    seen, predicted = sums
-    return math.log(seen / predicted) if seen > 0.0 < predicted else 0.0

@@ -153,6 +153,10 @@ class Regressor:
             self._latest: list[FloatVector] = [*used.reshape(self._indices.shape)]
         return self._workspace
 
+    def n_learned(self, block: int = 0) -> int:
+        """Lessons that a block has had."""
+        return self._n_learned[block]
+
     def predict(self, x: FloatVector, block: int = 0) -> float:
         """The value at ``x`` of shape (n_features,); 0 before anything was learned."""
         return float(self._averages[block].dot(x))
