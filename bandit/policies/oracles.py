@@ -155,9 +155,9 @@ class Oracles:
         left = target - common
         self._difference.learn(x, left, block, weight=weight)
         self._mirrored.learn(x, left, block, weight=weight)
+        self._common.learn(x, target - (own + mirrored) / 2.0, weight=weight)
         for other in others:
             self._mirrored.learn(x, -left / len(others), other, weight=weight)
-        self._common.learn(x, target - (own + mirrored) / 2.0, weight=weight)
         return said
 
     def _note_apart(self, x: FloatVector, block: int, target: float) -> None:
