@@ -17,6 +17,9 @@ DEAR = 5.0
 as often as its value says."""
 _HALVINGS = 24
 """Enough to find a price within one part in a million of the widest range there is."""
+_WIDEST = 1e4
+"""Largest distance in utility that a price is to outdo: two that could not both be kept would drive
+each other beyond every number."""
 _WORST = -1e9
 """Utility of an arm that cannot be chosen."""
 
@@ -100,7 +103,7 @@ class Outlook:
         top = np.where(self.eligible, self.utility, -np.inf).max(axis=1)
         bottom = np.where(self.eligible, self.utility, np.inf).min(axis=1)
         gap = self.gap()
-        widest = max(gap, float((top - bottom).max()))
+        widest = min(_WIDEST, max(gap, float((top - bottom).max())))
         # Never 0: policies estimate costs only where money has a price, or cost a weight.
         low = max(1e-12, 1e-3 * gap / float(steps.max()))
         return low, max(low, 100.0 * widest / float(steps.min()))

@@ -57,6 +57,20 @@ def test_an_objective_that_is_kept_anyway_costs_next_to_nothing():
     assert pacer.price * lateness(2.0, 60.0) < 1e-3
 
 
+def test_two_objectives_that_cannot_both_be_kept_do_not_drive_prices_beyond_every_number():
+    rng = np.random.default_rng(0)
+    quick, good = LatencyPacer(LatencyObjective(1.5)), QualityPacer(QualityFloor(0.85))
+    for _ in range(600):
+        scenario = good.priced(quick.priced(ASKED))
+        latency_s = (rng.lognormal(0.0, 0.5), 3.0 * rng.lognormal(0.0, 0.5))
+        prediction = predict(scenario, (0.6, 0.9), (0.0, 0.0), latency_s)
+        j = rng.choice(2, p=prediction.pmf)
+        quick.completed(prediction, scenario, latency_s[j])
+        good.judged(prediction, scenario, (0.6, 0.9)[j])
+    # Each price finds what the other one adds to the distances that it has to outdo.
+    assert max(quick.price, good.price) < 1e12
+
+
 def test_quality_is_bought_up_to_the_floor_and_no_further():
     rng, seen = np.random.default_rng(0), []
     pacer = QualityPacer(QualityFloor(0.8))
