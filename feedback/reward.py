@@ -160,10 +160,10 @@ def combine(
             by_metric.setdefault(metric, []).append(normalise(metric, row.value))
     if not by_metric:
         return None
-    total = sum(weights[metric] for metric in by_metric)
-    quality = sum(
-        weights[metric] * sum(values) / len(values) for metric, values in by_metric.items()
-    )
+    total = quality = 0.0
+    for metric, values in by_metric.items():
+        total += weights[metric]
+        quality += weights[metric] * sum(values) / len(values)
     return min(1.0, quality / total)
 
 

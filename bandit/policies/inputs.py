@@ -10,7 +10,7 @@ from bandit.errors import BadInteractionError, BadSnapshotError
 from bandit.policies.vw import MAX_ARMS, check_features
 from bandit.primitives import Arm, Context, FloatVector, Interaction
 
-_SMALLEST = 1e-6
+_SMALLEST = np.float32(1e-6)
 """Features closer to 0 than this are 0."""
 _RANGES = (
     ("quality", 0.0, 1.0),

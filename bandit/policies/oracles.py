@@ -87,7 +87,8 @@ class Oracles:
         costly = scenario.w_cost > 0.0 or scenario.cost_price > 0.0
         slow = scenario.w_latency > 0.0 or scenario.latency_price > 0.0
         pulled = self._pull(x)
-        own, mirrored = (m.predict_blocks(pulled, n) for m in (self._difference, self._mirrored))
+        own = self._difference.predict_blocks(pulled, n)
+        mirrored = self._mirrored.predict_blocks(pulled, n)
         return Heads(
             _PRIOR_QUALITY + self._common.predict(x),
             [(a + b) / 2.0 for a, b in zip(own, mirrored, strict=True)],

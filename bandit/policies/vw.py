@@ -189,9 +189,8 @@ class Regressor:
         example.set_label(vw.SimpleLabel(label, weight))
         workspace.learn_one(example)
         n = self._n_learned[block] = self._n_learned[block] + 1
-        share = min(1.0, (self.eta + 1.0) / (self.eta + n))
         average = self._averages[block]
-        average += share * (self._latest[block] - average)
+        average += (self.eta + 1.0) / (self.eta + n) * (self._latest[block] - average)
 
     def forget(self, block: int) -> None:
         """Make a block what it was before anything was learned."""
