@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import aiohttp
 import yaml
@@ -39,6 +39,9 @@ _WORDS = (
 # fmt: on
 _START_S = 120.0
 _TEXT_TOKENS = (20, 128, 512)
+
+Tell: TypeAlias = Callable[[str], object]
+"""Told in words what is done next."""
 
 
 class BenchmarkError(ServingError):
@@ -90,7 +93,7 @@ def texts_of(tokens: int, n: int, embedder: Embedder, *, seed: int = 0) -> list[
     return texts
 
 
-async def measure_stages(n: int, folder: Path) -> list[Stages]:
+async def measure_stages(n: int, folder: Path, tell: Tell) -> list[Stages]:
     """Time each stage of routing, in this process, on a real log and the default policy."""
     settings = load(None, overrides=_sections(folder, "http://127.0.0.1:9/v1", port=0))
     services = await bootstrap.start(settings)
@@ -98,6 +101,7 @@ async def measure_stages(n: int, folder: Path) -> list[Stages]:
         embedder = build_embedder(FeatureConfig(cache_size=0), settings.models_dir)
         found = []
         for tokens in _TEXT_TOKENS:
+            tell(f"stages: {n} queries of {tokens} tokens")
             texts = texts_of(tokens, n + 20, embedder, seed=tokens)
             fp32 = await asyncio.to_thread(_reference_ms, texts[:50], embedder.max_tokens)
             found.append(await _stages_of(services, embedder, tokens, texts, fp32))
@@ -168,13 +172,14 @@ def _reference_ms(texts: Sequence[str], max_tokens: int) -> float:
 
 
 async def measure_load(
-    clients: Sequence[int], requests: int, rounds: int, folder: Path
+    clients: Sequence[int], requests: int, rounds: int, folder: Path, tell: Tell
 ) -> tuple[list[Load], float]:
     """Whole requests through a server of its own against the same upstream called directly.
 
     Rounds alternate between the two, so that a machine that slows down slows both. One answer in
     ten is judged, so that learning is on. Returns the loads and the server's resident memory, MB.
     """
+    tell("load: starting a server")
     upstream = StandIn()
     await upstream.start()
     try:
@@ -183,15 +188,16 @@ async def measure_load(
             async with aiohttp.ClientSession(connector=connector) as session:
                 caller = _Caller(session, url, upstream.base_url)
                 await caller.round(8, 200, routed=True)
-                loads = [await _load(caller, count, requests, rounds) for count in clients]
+                loads = [await _load(caller, count, requests, rounds, tell) for count in clients]
             return loads, _resident_mb(pid)
     finally:
         await upstream.aclose()
 
 
-async def _load(caller: "_Caller", clients: int, requests: int, rounds: int) -> Load:
+async def _load(caller: "_Caller", clients: int, requests: int, rounds: int, tell: Tell) -> Load:
     routed, direct = [], []
-    for _ in range(rounds):
+    for number in range(1, rounds + 1):
+        tell(f"load: {clients} at a time, round {number} of {rounds}, {requests} requests twice")
         direct.append(await caller.round(clients, requests, routed=False))
         routed.append(await caller.round(clients, requests, routed=True))
     rates = [rate for rate, _ in routed]
@@ -310,12 +316,14 @@ def _resident_mb(pid: int) -> float:
     return int(line.split()[1]) / 1024
 
 
-def run(*, queries: int, requests: int, rounds: int, clients: Sequence[int]) -> dict[str, Any]:
+def run(
+    *, queries: int, requests: int, rounds: int, clients: Sequence[int], tell: Tell
+) -> dict[str, Any]:
     """Everything, in a folder that is removed at the end."""
     with tempfile.TemporaryDirectory(prefix="pointsman-bench-") as name:
         folder = Path(name)
-        stages = asyncio.run(measure_stages(queries, folder))
-        loads, resident = asyncio.run(measure_load(clients, requests, rounds, folder))
+        stages = asyncio.run(measure_stages(queries, folder, tell))
+        loads, resident = asyncio.run(measure_load(clients, requests, rounds, folder, tell))
     return {
         "cores": os.cpu_count(),
         "stages_ms": [asdict(stage) for stage in stages],

@@ -27,7 +27,13 @@ def route(
         # ruff: noqa: PLC0415 - only this command needs it
         from serving import bench
 
-        found = bench.run(queries=queries, requests=requests, rounds=rounds, clients=(1, 16, 64))
+        found = bench.run(
+            queries=queries,
+            requests=requests,
+            rounds=rounds,
+            clients=(1, 16, 64),
+            tell=out(stderr=True).print,
+        )
         if as_json:
             show_json(found)
             return
