@@ -13,7 +13,7 @@ _HEAD_START = 0.15
 _HEAD_START_VOTES = 20
 """Votes after which half of that is left."""
 _BELIEVED = 500
-"""Votes after which the models are taken at their word."""
+"""Votes after which the models are taken at their word, where hardly an answer gets one."""
 NO_PULL: Mapping[str, Any] = MappingProxyType({"n": _BELIEVED})
 """State of a `Pull` that is over."""
 _PRIOR = 0.1
@@ -21,19 +21,26 @@ _PRIOR = 0.1
 _MEMORY = 0.99
 
 
-def head_start(arm: Arm, n_votes: int) -> float:
-    """Quality that an arm is expected to be ahead of others for its tier, given so many votes.
+def head_start(arm: Arm, n_votes: int, unvoted: float) -> float:
+    """Quality that an arm is expected to be ahead of others for its tier.
+
+    Parameters
+    ----------
+    n_votes
+        How many votes there are.
+    unvoted
+        Share of the answers that nobody has voted on so far, in [0, 1].
 
     Examples
     --------
-    >>> head_start(Arm("cloud", "cloud", "m"), 20)
+    >>> head_start(Arm("cloud", "cloud", "m"), 20, 1.0)
     0.075
-    >>> head_start(Arm("edge", "edge", "m"), 20)
+    >>> head_start(Arm("edge", "edge", "m"), 20, 1.0)
     0.0
     """
     if arm.tier != "cloud":
         return 0.0
-    return _HEAD_START * _HEAD_START_VOTES / (n_votes + _HEAD_START_VOTES)
+    return unvoted * _HEAD_START * _HEAD_START_VOTES / (n_votes + _HEAD_START_VOTES)
 
 
 class Pull:
@@ -44,7 +51,9 @@ class Pull:
     the vote leaves over beyond the mean (r): the slope of r on z, shrunk to 0 by ridge, is the
     share of z to believe. Least squares does this once for all data (Copas, "Regression,
     prediction and shrinkage", JRSS B 1983); here every vote is predicted before it is learned, and
-    the past fades, because the model gets better. The more votes, the less it may pull.
+    the past fades, because the model gets better. The more votes, the less it may pull, and the
+    less the fewer answers are without one: where every answer is judged, a wild guess is soon put
+    right, and what it was wrong about is worth knowing; where one in ten is, or late, it stands.
 
     Parameters
     ----------
@@ -58,6 +67,7 @@ class Pull:
         state = saved or {}
         self._mean = np.array(state.get("mean", np.zeros(n_features)), dtype=np.float64)
         self._n: int = state.get("n", 0)
+        self._n_answers: int = state.get("n_answers", 0)
         self._zz: float = state.get("zz", 0.0)
         self._zr: float = state.get("zr", 0.0)
 
@@ -72,9 +82,17 @@ class Pull:
         return self._mean.astype(np.float32)
 
     @property
+    def unvoted(self) -> float:
+        """Share of the answers that nobody has voted on so far, in [0, 1]."""
+        return max(0.0, 1.0 - self._n / self._n_answers) if self._n_answers else 1.0
+
+    @property
     def slope(self) -> float:
         """Share of a difference between queries to believe, in [0, 1]."""
-        return min(1.0, max(self._n / _BELIEVED, self._zr / (_PRIOR + self._zz)))
+        believed = _BELIEVED * self.unvoted
+        if self._n >= believed:
+            return 1.0
+        return min(1.0, max(self._n / believed, self._zr / (_PRIOR + self._zz)))
 
     def __call__(self, x: FloatVector) -> FloatVector:
         """``x`` of shape (n_features,), pulled."""
@@ -82,6 +100,11 @@ class Pull:
         if slope == 1.0:
             return x
         return (self._mean + slope * (x - self._mean)).astype(np.float32)
+
+    def answered(self) -> None:
+        """Count an answer, voted on or not."""
+        if not self.over:
+            self._n_answers += 1
 
     def note(self, x: FloatVector, *, apart: float, left: float) -> None:
         """Count a vote: what the model said beyond the mean query, and what there really was."""
@@ -92,4 +115,10 @@ class Pull:
 
     def state(self) -> dict[str, Any]:
         """Everything, as JSON-ready data."""
-        return {"mean": self._mean.tolist(), "n": self._n, "zz": self._zz, "zr": self._zr}
+        return {
+            "mean": self._mean.tolist(),
+            "n": self._n,
+            "n_answers": self._n_answers,
+            "zz": self._zz,
+            "zr": self._zr,
+        }

@@ -147,7 +147,7 @@ class ComposedPolicy:
         record = self._lookout.record(block)
         offset = record.offsets if offsets is None else offsets
         quality = heads.common + heads.difference[block] + offset[QUALITY]
-        quality += arm.features.get("quality_shift", 0.0) + head_start(arm, self._n_votes)
+        quality += arm.features.get("quality_shift", 0.0) + self._head_start(arm)
         cost = latency = None
         if heads.cost is not None:
             log_ratio = heads.cost[block] + offset[COST]
@@ -160,6 +160,9 @@ class ComposedPolicy:
         sure = quality if offsets else quality - record.caution(self.config.caution)
         utility = utility_of(scenario, sure, cost, latency, energy_j=energy_j)
         return Estimate(clipped(quality), cost, latency, utility)
+
+    def _head_start(self, arm: Arm) -> float:
+        return head_start(arm, self._n_votes, self._oracles.unvoted)
 
     def _sharpness(self, scenario: Scenario) -> float:
         # Where money is short a blunt start is too dear: one arm may cost sixty budgets.
@@ -202,6 +205,7 @@ class ComposedPolicy:
             if answer is not None:
                 self._cascades.note(answer)
             self._lookout.asked(x)
+            self._oracles.answered()
             for arm, bill in self._cascades.bills(interaction, answer):
                 block = self._met(arm)
                 self._lookout.answered(block, arm)
@@ -277,7 +281,7 @@ class ComposedPolicy:
                 **dict(zip(names, self._oracles.contributions(x, block).tolist(), strict=True)),
                 "drift": self._lookout.record(block).offsets[QUALITY],
                 "quality_shift": arm.features.get("quality_shift", 0.0),
-                "head_start": head_start(arm, self._n_votes),
+                "head_start": self._head_start(arm),
             }
             for arm in arms
             for block in [self._block(arm)]

@@ -167,6 +167,15 @@ class Oracles:
         left = target - self._common.predict(x) - usual
         self._pull.note(x, apart=apart, left=left)
 
+    @property
+    def unvoted(self) -> float:
+        """Share of the answers that nobody has voted on so far, in [0, 1]; 1 at first."""
+        return self._pull.unvoted
+
+    def answered(self) -> None:
+        """Count an answer, voted on or not."""
+        self._pull.answered()
+
     def forget_quality(self) -> None:
         """Make the models of quality what they were before anything was learned."""
         self._begin_quality({}, {})

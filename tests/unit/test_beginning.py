@@ -11,10 +11,12 @@ from bandit.primitives import Arm
 EDGE, CLOUD, CASCADE = (Arm(tier, tier, "m") for tier in ("edge", "cloud", "cascade"))
 
 
-def taught(n, *, slope=1.0, noise=0.1, apart=0.1, seed=0):
+def taught(n, *, slope=1.0, noise=0.1, apart=0.1, seed=0, answers=10_000):
     """A pull after ``n`` votes that leave over ``slope`` of what was said, plus noise."""
     rng = np.random.default_rng(seed)
     pull = Pull(3)
+    for _ in range(answers):
+        pull.answered()
     for _ in range(n):
         said = apart * rng.standard_normal()
         left = slope * said + noise * rng.standard_normal()
@@ -23,8 +25,28 @@ def taught(n, *, slope=1.0, noise=0.1, apart=0.1, seed=0):
 
 
 def test_the_cloud_begins_ahead_and_votes_end_that():
-    assert [head_start(CLOUD, n) for n in (0, 20, 180)] == pytest.approx([0.15, 0.075, 0.015])
-    assert head_start(EDGE, 0) == head_start(CASCADE, 0) == 0.0
+    ahead = [head_start(CLOUD, n, 1.0) for n in (0, 20, 180)]
+    assert ahead == pytest.approx([0.15, 0.075, 0.015])
+    assert head_start(EDGE, 0, 1.0) == head_start(CASCADE, 0, 1.0) == 0.0
+
+
+def test_nobody_is_ahead_where_every_answer_is_voted_on():
+    assert head_start(CLOUD, 1, 0.0) == 0.0
+    assert head_start(CLOUD, 20, 0.4) == pytest.approx(0.4 * 0.075)
+
+
+@pytest.mark.parametrize(
+    ("votes", "answers", "unvoted"), [(0, 0, 1), (0, 9, 1), (3, 4, 0.25), (5, 3, 0)]
+)
+def test_it_counts_the_answers_without_a_vote(votes, answers, unvoted):
+    assert taught(votes, answers=answers).unvoted == unvoted
+
+
+def test_where_every_answer_is_voted_on_nothing_is_pulled():
+    x = np.array([9.0, 5.0, -1.0], np.float32)
+    assert taught(20, slope=-1.0, answers=20)(x) is x
+    # 20 votes of what would be 250, were half of the answers to go without.
+    assert taught(20, slope=-1.0, answers=40).slope == 20 / 250
 
 
 def test_before_any_vote_queries_do_not_differ():
@@ -40,7 +62,7 @@ def test_what_told_queries_apart_is_believed_soon():
 def test_what_told_them_apart_wrongly_is_not():
     """As above, around 0; what is left is what 100 votes are worth by themselves, .2."""
     assert taught(100, slope=0.0).slope < 0.2 + 4 * 0.1
-    assert taught(100, slope=-1.0).slope == 0.2
+    assert taught(100, slope=-1.0).slope == pytest.approx(0.2, rel=0.02)
 
 
 def test_a_query_is_pulled_to_the_mean_by_what_is_not_believed():
