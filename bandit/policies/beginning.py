@@ -21,15 +21,15 @@ _PRIOR = 0.1
 _MEMORY = 0.99
 
 
-def head_start(arm: Arm, n_votes: int, unvoted: float) -> float:
+def head_start(arm: Arm, n_votes: int, lasting: float) -> float:
     """Quality that an arm is expected to be ahead of others for its tier.
 
     Parameters
     ----------
     n_votes
         How many votes there are.
-    unvoted
-        Share of the answers that nobody has voted on so far, in [0, 1].
+    lasting
+        Share of wrong guesses that stand, in [0, 1]; see `Pull.lasting`.
 
     Examples
     --------
@@ -40,7 +40,7 @@ def head_start(arm: Arm, n_votes: int, unvoted: float) -> float:
     """
     if arm.tier != "cloud":
         return 0.0
-    return unvoted * _HEAD_START * _HEAD_START_VOTES / (n_votes + _HEAD_START_VOTES)
+    return lasting * _HEAD_START * _HEAD_START_VOTES / (n_votes + _HEAD_START_VOTES)
 
 
 class Pull:
@@ -52,8 +52,8 @@ class Pull:
     share of z to believe. Least squares does this once for all data (Copas, "Regression,
     prediction and shrinkage", JRSS B 1983); here every vote is predicted before it is learned, and
     the past fades, because the model gets better. The more votes, the less it may pull, and the
-    less the fewer answers are without one: where every answer is judged, a wild guess is soon put
-    right, and what it was wrong about is worth knowing; where one in ten is, or late, it stands.
+    less the sooner a wrong guess is put right: where every answer is judged, what a wild guess was
+    wrong about is worth knowing.
 
     Parameters
     ----------
@@ -68,6 +68,7 @@ class Pull:
         self._mean = np.array(state.get("mean", np.zeros(n_features)), dtype=np.float64)
         self._n: int = state.get("n", 0)
         self._n_answers: int = state.get("n_answers", 0)
+        self._n_free: int = state.get("n_free", 0)
         self._zz: float = state.get("zz", 0.0)
         self._zr: float = state.get("zr", 0.0)
 
@@ -82,14 +83,18 @@ class Pull:
         return self._mean.astype(np.float32)
 
     @property
-    def unvoted(self) -> float:
-        """Share of the answers that nobody has voted on so far, in [0, 1]."""
-        return max(0.0, 1.0 - self._n / self._n_answers) if self._n_answers else 1.0
+    def lasting(self) -> float:
+        """Share of wrong guesses that stand, in [0, 1]: of answers that have no vote so far.
+
+        Where money has a price a vote does not count: an arm that does not look worth it is hardly
+        asked again.
+        """
+        return max(0.0, 1.0 - self._n_free / self._n_answers) if self._n_answers else 1.0
 
     @property
     def slope(self) -> float:
         """Share of a difference between queries to believe, in [0, 1]."""
-        believed = _BELIEVED * self.unvoted
+        believed = _BELIEVED * self.lasting
         if self._n >= believed:
             return 1.0
         return min(1.0, max(self._n / believed, self._zr / (_PRIOR + self._zz)))
@@ -106,11 +111,20 @@ class Pull:
         if not self.over:
             self._n_answers += 1
 
-    def note(self, x: FloatVector, *, apart: float, left: float) -> None:
-        """Count a vote: what the model said beyond the mean query, and what there really was."""
+    def note(self, x: FloatVector, *, apart: float, left: float, priced: bool) -> None:
+        """Count a vote.
+
+        Parameters
+        ----------
+        apart, left
+            What the model said beyond the mean query, and what there really was.
+        priced
+            Whether money had a price when the arm was chosen.
+        """
         self._zz = _MEMORY * self._zz + apart * apart
         self._zr = _MEMORY * self._zr + apart * left
         self._n += 1
+        self._n_free += not priced
         self._mean += (x - self._mean) / self._n
 
     def state(self) -> dict[str, Any]:
@@ -119,6 +133,7 @@ class Pull:
             "mean": self._mean.tolist(),
             "n": self._n,
             "n_answers": self._n_answers,
+            "n_free": self._n_free,
             "zz": self._zz,
             "zr": self._zr,
         }

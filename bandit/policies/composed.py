@@ -162,7 +162,7 @@ class ComposedPolicy:
         return Estimate(clipped(quality), cost, latency, utility)
 
     def _head_start(self, arm: Arm) -> float:
-        return head_start(arm, self._n_votes, self._oracles.unvoted)
+        return head_start(arm, self._n_votes, self._oracles.lasting)
 
     def _sharpness(self, scenario: Scenario) -> float:
         # Where money is short a blunt start is too dear: one arm may cost sixty budgets.
@@ -194,6 +194,7 @@ class ComposedPolicy:
                         quality - self._lookout.record(block).offsets[QUALITY],
                         others=self._others(arm_id, decision.arms),
                         weight=interaction.weight,
+                        priced=decision.scenario.cost_price > 0.0,
                     )
                     if arm_id == decision.arm:
                         # What a cascade's vote says of its parts is inferred: too noisy to watch.

@@ -136,6 +136,7 @@ class Oracles:
         *,
         others: Sequence[int] = (),
         weight: float = 1.0,
+        priced: bool = False,
     ) -> float:
         """Learn a vote, less its correction; what the models had said before.
 
@@ -143,13 +144,15 @@ class Oracles:
         ----------
         others
             Blocks of the other arms that could have been drawn.
+        priced
+            Whether money had a price when the arm was chosen.
         """
         said = self.modelled(x, block)
         # Each part learns what the other leaves over, so that an arm seen rarely is not
         # explained away by the one seen often. Averages lag: they would leave too much.
         target = quality - _PRIOR_QUALITY
         if not self._pull.over:
-            self._note_apart(x, block, target)
+            self._note_apart(x, block, target, priced=priced)
         common = self._common.predict_latest(x)
         own = self._difference.predict_latest(x, block)
         mirrored = self._mirrored.predict_latest(x, block)
@@ -161,16 +164,16 @@ class Oracles:
             self._mirrored.learn(x, -left / len(others), other, weight=weight)
         return said
 
-    def _note_apart(self, x: FloatVector, block: int, target: float) -> None:
+    def _note_apart(self, x: FloatVector, block: int, target: float, *, priced: bool) -> None:
         usual = self._apart(self._pull.mean, block)
         apart = self._apart(x, block) - usual
         left = target - self._common.predict(x) - usual
-        self._pull.note(x, apart=apart, left=left)
+        self._pull.note(x, apart=apart, left=left, priced=priced)
 
     @property
-    def unvoted(self) -> float:
-        """Share of the answers that nobody has voted on so far, in [0, 1]; 1 at first."""
-        return self._pull.unvoted
+    def lasting(self) -> float:
+        """Share of wrong guesses that stand, in [0, 1]; see `Pull.lasting`."""
+        return self._pull.lasting
 
     def answered(self) -> None:
         """Count an answer, voted on or not."""

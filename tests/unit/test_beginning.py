@@ -11,7 +11,7 @@ from bandit.primitives import Arm
 EDGE, CLOUD, CASCADE = (Arm(tier, tier, "m") for tier in ("edge", "cloud", "cascade"))
 
 
-def taught(n, *, slope=1.0, noise=0.1, apart=0.1, seed=0, answers=10_000):
+def taught(n, *, slope=1.0, noise=0.1, apart=0.1, seed=0, answers=10_000, priced=False):
     """A pull after ``n`` votes that leave over ``slope`` of what was said, plus noise."""
     rng = np.random.default_rng(seed)
     pull = Pull(3)
@@ -20,7 +20,8 @@ def taught(n, *, slope=1.0, noise=0.1, apart=0.1, seed=0, answers=10_000):
     for _ in range(n):
         said = apart * rng.standard_normal()
         left = slope * said + noise * rng.standard_normal()
-        pull.note(rng.standard_normal(3).astype(np.float32) + 5.0, apart=said, left=left)
+        x = rng.standard_normal(3).astype(np.float32) + 5.0
+        pull.note(x, apart=said, left=left, priced=priced)
     return pull
 
 
@@ -36,10 +37,10 @@ def test_nobody_is_ahead_where_every_answer_is_voted_on():
 
 
 @pytest.mark.parametrize(
-    ("votes", "answers", "unvoted"), [(0, 0, 1), (0, 9, 1), (3, 4, 0.25), (5, 3, 0)]
+    ("votes", "answers", "lasting"), [(0, 0, 1), (0, 9, 1), (3, 4, 0.25), (5, 3, 0)]
 )
-def test_it_counts_the_answers_without_a_vote(votes, answers, unvoted):
-    assert taught(votes, answers=answers).unvoted == unvoted
+def test_it_counts_the_answers_without_a_vote(votes, answers, lasting):
+    assert taught(votes, answers=answers).lasting == lasting
 
 
 def test_where_every_answer_is_voted_on_nothing_is_pulled():
@@ -47,6 +48,11 @@ def test_where_every_answer_is_voted_on_nothing_is_pulled():
     assert taught(20, slope=-1.0, answers=20)(x) is x
     # 20 votes of what would be 250, were half of the answers to go without.
     assert taught(20, slope=-1.0, answers=40).slope == 20 / 250
+
+
+def test_where_money_has_a_price_votes_do_not_end_the_doubt():
+    pull = taught(20, slope=-1.0, answers=20, priced=True)
+    assert (pull.lasting, pull.slope) == (1.0, 20 / 500)
 
 
 def test_before_any_vote_queries_do_not_differ():
@@ -84,7 +90,7 @@ def test_the_state_continues_exactly():
     second = Pull(3, json.loads(json.dumps(first.state())))
     x = np.array([1.0, 2.0, 3.0], np.float32)
     for pull in (first, second):
-        pull.note(x, apart=0.3, left=0.1)
+        pull.note(x, apart=0.3, left=0.1, priced=False)
     assert np.array_equal(first(x), second(x))
     assert first.state() == second.state()
 
