@@ -84,10 +84,10 @@ class Pull:
 
     @property
     def lasting(self) -> float:
-        """Share of wrong guesses that stand, in [0, 1]: of answers that have no vote so far.
+        """Share of wrong guesses that stand, in [0, 1]: of answers that no person voted on so far.
 
-        Where money has a price a vote does not count: an arm that does not look worth it is hardly
-        asked again.
+        Where money has a price such a vote does not count either: an arm that does not look worth
+        it is hardly asked again.
         """
         return max(0.0, 1.0 - self._n_free / self._n_answers) if self._n_answers else 1.0
 
@@ -111,20 +111,21 @@ class Pull:
         if not self.over:
             self._n_answers += 1
 
-    def note(self, x: FloatVector, *, apart: float, left: float, priced: bool) -> None:
+    def note(self, x: FloatVector, *, apart: float, left: float, stands: bool) -> None:
         """Count a vote.
 
         Parameters
         ----------
         apart, left
             What the model said beyond the mean query, and what there really was.
-        priced
-            Whether money had a price when the arm was chosen.
+        stands
+            Whether a wrong guess stands all the same: money had a price when the arm was chosen, or
+            it is not a person who says what the answer is worth.
         """
         self._zz = _MEMORY * self._zz + apart * apart
         self._zr = _MEMORY * self._zr + apart * left
         self._n += 1
-        self._n_free += not priced
+        self._n_free += not stands
         self._mean += (x - self._mean) / self._n
 
     def state(self) -> dict[str, Any]:

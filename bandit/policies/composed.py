@@ -26,6 +26,13 @@ from bandit.utility import Scenario
 _NOBODY = Arm("", "cloud", "")
 
 
+def _stands(interaction: Interaction) -> bool:
+    """Whether what is guessed wrong of an arm stands, though its answer has a vote."""
+    said = interaction.judgement
+    scored = said is not None and said.score is not None
+    return scored or interaction.decision.scenario.cost_price > 0.0
+
+
 class ComposedPolicy:
     """Regression oracles for quality, cost and latency under inverse-gap weighting.
 
@@ -194,7 +201,7 @@ class ComposedPolicy:
                         quality - self._lookout.record(block).offsets[QUALITY],
                         others=self._others(arm_id, decision.arms),
                         weight=interaction.weight,
-                        priced=decision.scenario.cost_price > 0.0,
+                        stands=_stands(interaction),
                     )
                     if arm_id == decision.arm:
                         # What a cascade's vote says of its parts is inferred: too noisy to watch.

@@ -136,7 +136,7 @@ class Oracles:
         *,
         others: Sequence[int] = (),
         weight: float = 1.0,
-        priced: bool = False,
+        stands: bool = False,
     ) -> float:
         """Learn a vote, less its correction; what the models had said before.
 
@@ -144,15 +144,15 @@ class Oracles:
         ----------
         others
             Blocks of the other arms that could have been drawn.
-        priced
-            Whether money had a price when the arm was chosen.
+        stands
+            Whether a wrong guess stands all the same; see `Pull.note`.
         """
         said = self.modelled(x, block)
         # Each part learns what the other leaves over, so that an arm seen rarely is not
         # explained away by the one seen often. Averages lag: they would leave too much.
         target = quality - _PRIOR_QUALITY
         if not self._pull.over:
-            self._note_apart(x, block, target, priced=priced)
+            self._note_apart(x, block, target, stands=stands)
         common = self._common.predict_latest(x)
         own = self._difference.predict_latest(x, block)
         mirrored = self._mirrored.predict_latest(x, block)
@@ -164,11 +164,11 @@ class Oracles:
             self._mirrored.learn(x, -left / len(others), other, weight=weight)
         return said
 
-    def _note_apart(self, x: FloatVector, block: int, target: float, *, priced: bool) -> None:
+    def _note_apart(self, x: FloatVector, block: int, target: float, *, stands: bool) -> None:
         usual = self._apart(self._pull.mean, block)
         apart = self._apart(x, block) - usual
         left = target - self._common.predict(x) - usual
-        self._pull.note(x, apart=apart, left=left, priced=priced)
+        self._pull.note(x, apart=apart, left=left, stands=stands)
 
     @property
     def lasting(self) -> float:

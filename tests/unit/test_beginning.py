@@ -11,7 +11,7 @@ from bandit.primitives import Arm
 EDGE, CLOUD, CASCADE = (Arm(tier, tier, "m") for tier in ("edge", "cloud", "cascade"))
 
 
-def taught(n, *, slope=1.0, noise=0.1, apart=0.1, seed=0, answers=10_000, priced=False):
+def taught(n, *, slope=1.0, noise=0.1, apart=0.1, seed=0, answers=10_000, stands=False):
     """A pull after ``n`` votes that leave over ``slope`` of what was said, plus noise."""
     rng = np.random.default_rng(seed)
     pull = Pull(3)
@@ -21,7 +21,7 @@ def taught(n, *, slope=1.0, noise=0.1, apart=0.1, seed=0, answers=10_000, priced
         said = apart * rng.standard_normal()
         left = slope * said + noise * rng.standard_normal()
         x = rng.standard_normal(3).astype(np.float32) + 5.0
-        pull.note(x, apart=said, left=left, priced=priced)
+        pull.note(x, apart=said, left=left, stands=stands)
     return pull
 
 
@@ -50,8 +50,8 @@ def test_where_every_answer_is_voted_on_nothing_is_pulled():
     assert taught(20, slope=-1.0, answers=40).slope == 20 / 250
 
 
-def test_where_money_has_a_price_votes_do_not_end_the_doubt():
-    pull = taught(20, slope=-1.0, answers=20, priced=True)
+def test_votes_that_leave_wrong_guesses_standing_do_not_end_the_doubt():
+    pull = taught(20, slope=-1.0, answers=20, stands=True)
     assert (pull.lasting, pull.slope) == (1.0, 20 / 500)
 
 
@@ -90,7 +90,7 @@ def test_the_state_continues_exactly():
     second = Pull(3, json.loads(json.dumps(first.state())))
     x = np.array([1.0, 2.0, 3.0], np.float32)
     for pull in (first, second):
-        pull.note(x, apart=0.3, left=0.1, priced=False)
+        pull.note(x, apart=0.3, left=0.1, stands=False)
     assert np.array_equal(first(x), second(x))
     assert first.state() == second.state()
 
