@@ -1,5 +1,7 @@
 """Thirty identical queries, each judged: thumbs-down for the cloud, thumbs-up for the edge."""
 
+import time
+
 import httpx
 import openai
 
@@ -22,3 +24,4 @@ for n in range(30):
         f"{n:2} {arm:5} p={float(p):.2f} policy={raw.headers['x-pointsman-policy-version']}"
         f" will_apply={reply['will_apply']}"
     )
+    time.sleep(0.5)  # the learner looks for votes five times a second
