@@ -1,12 +1,17 @@
 """What is believed while there are few votes."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from bandit.policies.beginning import NO_PULL, Pull, head_start
-from bandit.primitives import Arm
+from bandit.policies.composed import ComposedPolicy
+from bandit.policies.config import PolicyConfig
+from bandit.primitives import Arm, Interaction, Judgement, Reward
+from bandit.utility import PRESETS
+from tests.makers import ARMS, context, decision
 
 EDGE, CLOUD, CASCADE = (Arm(tier, tier, "m") for tier in ("edge", "cloud", "cascade"))
 
@@ -98,3 +103,27 @@ def test_the_state_continues_exactly():
 def test_a_policy_that_was_saved_without_one_is_not_pulled():
     x = np.array([1.0, 2.0, 3.0], np.float32)
     assert Pull(3, NO_PULL)(x) is x
+
+
+def ahead_after(*, votes, judgement=None, cost_price=0.0, answers=4):
+    """How far the cloud is ahead for its tier after some answers, some of them voted on."""
+    policy = ComposedPolicy(PolicyConfig("composed", {"bias": 1, "text": 3}))
+    scenario = replace(PRESETS["balanced"], cost_price=cost_price)
+    for i in range(answers):
+        made = decision(scenario=scenario)
+        policy.learn(Interaction(made, Reward(cost_usd=0.0, latency_s=1.0)))
+        if i < votes:
+            policy.learn(Interaction(made, Reward(quality=1.0), judgement=judgement))
+    return policy.explain(context(), ARMS)["cloud"]["head_start"]
+
+
+def test_a_policy_ends_the_doubt_by_what_people_say_of_its_answers():
+    of_four = [ahead_after(votes=n) / head_start(CLOUD, n, 1.0) for n in (0, 1, 4)]
+    assert of_four == pytest.approx([1.0, 0.75, 0.0])
+
+
+def test_a_judge_or_a_price_of_money_leaves_the_doubt():
+    full = pytest.approx(head_start(CLOUD, 4, 1.0))
+    assert ahead_after(votes=4, judgement=Judgement("grader", score=1.0)) == full
+    assert ahead_after(votes=4, cost_price=10.0) == full
+    assert ahead_after(votes=4, judgement=Judgement(verdict=1.0)) == 0.0
