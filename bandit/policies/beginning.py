@@ -68,7 +68,7 @@ class Pull:
         self._mean = np.array(state.get("mean", np.zeros(n_features)), dtype=np.float64)
         self._n: int = state.get("n", 0)
         self._n_answers: int = state.get("n_answers", 0)
-        self._n_free: int = state.get("n_free", 0)
+        self._n_corrected: int = state.get("n_corrected", 0)
         self._zz: float = state.get("zz", 0.0)
         self._zr: float = state.get("zr", 0.0)
 
@@ -84,12 +84,8 @@ class Pull:
 
     @property
     def lasting(self) -> float:
-        """Share of wrong guesses that stand, in [0, 1]: of answers that no person voted on so far.
-
-        Where money has a price such a vote does not count either: an arm that does not look worth
-        it is hardly asked again.
-        """
-        return max(0.0, 1.0 - self._n_free / self._n_answers) if self._n_answers else 1.0
+        """Share of the answers, in [0, 1], of which a wrong guess stands; see `corrected`."""
+        return max(0.0, 1.0 - self._n_corrected / self._n_answers) if self._n_answers else 1.0
 
     @property
     def slope(self) -> float:
@@ -108,24 +104,21 @@ class Pull:
 
     def answered(self) -> None:
         """Count an answer, voted on or not."""
-        if not self.over:
-            self._n_answers += 1
+        self._n_answers += 1
 
-    def note(self, x: FloatVector, *, apart: float, left: float, stands: bool) -> None:
-        """Count a vote.
+    def corrected(self) -> None:
+        """Count an answer whose vote puts right what was guessed wrong of its arm.
 
-        Parameters
-        ----------
-        apart, left
-            What the model said beyond the mean query, and what there really was.
-        stands
-            Whether a wrong guess stands all the same: money had a price when the arm was chosen, or
-            it is not a person who says what the answer is worth.
+        A judge may be as wrong as the guess. Where money had a price when the arm was chosen, one
+        that does not look worth it is hardly asked again.
         """
+        self._n_corrected += 1
+
+    def note(self, x: FloatVector, *, apart: float, left: float) -> None:
+        """Count a vote: what the model said beyond the mean query, and what there really was."""
         self._zz = _MEMORY * self._zz + apart * apart
         self._zr = _MEMORY * self._zr + apart * left
         self._n += 1
-        self._n_free += not stands
         self._mean += (x - self._mean) / self._n
 
     def state(self) -> dict[str, Any]:
@@ -134,7 +127,7 @@ class Pull:
             "mean": self._mean.tolist(),
             "n": self._n,
             "n_answers": self._n_answers,
-            "n_free": self._n_free,
+            "n_corrected": self._n_corrected,
             "zz": self._zz,
             "zr": self._zr,
         }

@@ -26,11 +26,11 @@ from bandit.utility import Scenario
 _NOBODY = Arm("", "cloud", "")
 
 
-def _stands(interaction: Interaction) -> bool:
-    """Whether what is guessed wrong of an arm stands, though its answer has a vote."""
+def _corrects(interaction: Interaction) -> bool:
+    """Whether a vote puts right what was guessed wrong of an arm; see `Pull.corrected`."""
     said = interaction.judgement
     scored = said is not None and said.score is not None
-    return scored or interaction.decision.scenario.cost_price > 0.0
+    return not scored and interaction.decision.scenario.cost_price <= 0.0
 
 
 class ComposedPolicy:
@@ -79,11 +79,8 @@ class ComposedPolicy:
         estimates = self._estimates(arms, heads, scenario)
         charges = [charge_of(e, scenario) for e in estimates]
         values = [e.utility - charge for e, charge in zip(estimates, charges, strict=True)]
-        taught, top, gap = (
-            taught_elsewhere(values, arms),
-            max(values),
-            self._gaps.typical(scenario.name),
-        )
+        taught, gap = taught_elsewhere(values, arms), self._gaps.typical(scenario.name)
+        top = max(values)
         floors = self._floors(arms, charges, taught, gap)
         for i, hope in self._watched(arms):
             # Only where it would be best had it recovered: elsewhere looking is of no use.
@@ -201,7 +198,6 @@ class ComposedPolicy:
                         quality - self._lookout.record(block).offsets[QUALITY],
                         others=self._others(arm_id, decision.arms),
                         weight=interaction.weight,
-                        stands=_stands(interaction),
                     )
                     if arm_id == decision.arm:
                         # What a cascade's vote says of its parts is inferred: too noisy to watch.
@@ -209,6 +205,8 @@ class ComposedPolicy:
             self._note_gap(decision.scenario.name, decision.prediction)
             # Of a cascade's forced verdict nothing is learned.
             self._n_votes += bool(votes)
+            if votes and _corrects(interaction):
+                self._oracles.corrected()
         if reward.cost_usd is not None or reward.latency_s is not None:
             if answer is not None:
                 self._cascades.note(answer)

@@ -136,7 +136,6 @@ class Oracles:
         *,
         others: Sequence[int] = (),
         weight: float = 1.0,
-        stands: bool = False,
     ) -> float:
         """Learn a vote, less its correction; what the models had said before.
 
@@ -144,15 +143,13 @@ class Oracles:
         ----------
         others
             Blocks of the other arms that could have been drawn.
-        stands
-            Whether a wrong guess stands all the same; see `Pull.note`.
         """
         said = self.modelled(x, block)
         # Each part learns what the other leaves over, so that an arm seen rarely is not
         # explained away by the one seen often. Averages lag: they would leave too much.
         target = quality - _PRIOR_QUALITY
         if not self._pull.over:
-            self._note_apart(x, block, target, stands=stands)
+            self._note_apart(x, block, target)
         common = self._common.predict_latest(x)
         own = self._difference.predict_latest(x, block)
         mirrored = self._mirrored.predict_latest(x, block)
@@ -164,20 +161,24 @@ class Oracles:
             self._mirrored.learn(x, -left / len(others), other, weight=weight)
         return said
 
-    def _note_apart(self, x: FloatVector, block: int, target: float, *, stands: bool) -> None:
+    def _note_apart(self, x: FloatVector, block: int, target: float) -> None:
         usual = self._apart(self._pull.mean, block)
         apart = self._apart(x, block) - usual
         left = target - self._common.predict(x) - usual
-        self._pull.note(x, apart=apart, left=left, stands=stands)
+        self._pull.note(x, apart=apart, left=left)
 
     @property
     def lasting(self) -> float:
-        """Share of wrong guesses that stand, in [0, 1]; see `Pull.lasting`."""
+        """Share of the answers, in [0, 1], of which a wrong guess stands; see `Pull`."""
         return self._pull.lasting
 
     def answered(self) -> None:
         """Count an answer, voted on or not."""
         self._pull.answered()
+
+    def corrected(self) -> None:
+        """Count an answer whose vote puts right what was guessed wrong; see `Pull.corrected`."""
+        self._pull.corrected()
 
     def forget_quality(self) -> None:
         """Make the models of quality what they were before anything was learned."""

@@ -8,6 +8,7 @@ import pytest
 
 from bandit.errors import BadInteractionError
 from bandit.gate import VERDICTS, gatekeeper_of
+from bandit.policies.beginning import head_start
 from bandit.policies.composed import ComposedPolicy
 from bandit.policies.config import PolicyConfig
 from bandit.policies.exploration import inverse_gap_weighting
@@ -194,3 +195,14 @@ def test_a_guarded_policy_with_challengers_lends_the_gate_of_the_one_that_serves
 
 def test_a_guard_gives_no_gate_to_a_policy_that_has_none():
     assert gatekeeper_of(lineup("direct")) is None
+
+
+def test_a_vote_on_a_cascade_counts_as_one_answer_voted_on(policy):
+    """It teaches both arms; of two answers one is without a vote all the same."""
+    rng = np.random.default_rng(0)
+    for quality in (0.5, None):
+        policy.learn(
+            lesson(policy, context(rng), "cascade", quality, {"margin_mean": 0.5}, rng=rng)
+        )
+    ahead = policy.explain(context(rng), ARMS)["cloud"]["head_start"]
+    assert ahead == pytest.approx(head_start(CLOUD, 1, 0.5))

@@ -16,7 +16,7 @@ from tests.makers import ARMS, context, decision
 EDGE, CLOUD, CASCADE = (Arm(tier, tier, "m") for tier in ("edge", "cloud", "cascade"))
 
 
-def taught(n, *, slope=1.0, noise=0.1, apart=0.1, seed=0, answers=10_000, stands=False):
+def taught(n, *, slope=1.0, noise=0.1, apart=0.1, seed=0, answers=10_000, corrected=True):
     """A pull after ``n`` votes that leave over ``slope`` of what was said, plus noise."""
     rng = np.random.default_rng(seed)
     pull = Pull(3)
@@ -26,7 +26,9 @@ def taught(n, *, slope=1.0, noise=0.1, apart=0.1, seed=0, answers=10_000, stands
         said = apart * rng.standard_normal()
         left = slope * said + noise * rng.standard_normal()
         x = rng.standard_normal(3).astype(np.float32) + 5.0
-        pull.note(x, apart=said, left=left, stands=stands)
+        pull.note(x, apart=said, left=left)
+        if corrected:
+            pull.corrected()
     return pull
 
 
@@ -56,7 +58,7 @@ def test_where_every_answer_is_voted_on_nothing_is_pulled():
 
 
 def test_votes_that_leave_wrong_guesses_standing_do_not_end_the_doubt():
-    pull = taught(20, slope=-1.0, answers=20, stands=True)
+    pull = taught(20, slope=-1.0, answers=20, corrected=False)
     assert (pull.lasting, pull.slope) == (1.0, 20 / 500)
 
 
@@ -95,7 +97,7 @@ def test_the_state_continues_exactly():
     second = Pull(3, json.loads(json.dumps(first.state())))
     x = np.array([1.0, 2.0, 3.0], np.float32)
     for pull in (first, second):
-        pull.note(x, apart=0.3, left=0.1, stands=False)
+        pull.note(x, apart=0.3, left=0.1)
     assert np.array_equal(first(x), second(x))
     assert first.state() == second.state()
 
